@@ -1,0 +1,1 @@
+//! AAC AudioSpecificConfig (ISO/IEC 14496-3 1.6.2.1).

@@ -1,0 +1,1 @@
+//! Ladder arithmetic: which rungs a source gets.

@@ -1,0 +1,15 @@
+//! The nouns of Tidewire: exact media time, tracks, samples, codec configurations and ladder arithmetic.
+//!
+//! Pure: no socket, file, thread, clock, runtime or randomness. Everything a protocol brings in becomes
+//! [`Track`]s of [`Sample`]s here, and nothing inside the system knows RTMP, RTP or FLV.
+
+pub mod aac;
+pub mod h264;
+pub mod ladder;
+mod sample;
+mod time;
+mod track;
+
+pub use sample::{Micros, Sample};
+pub use time::{MILLISECONDS, MediaTime, VIDEO_TIMESCALE, rescale};
+pub use track::{AudioCodec, AudioConfig, FrameRate, MediaKind, Track, TrackConfig, VideoCodec, VideoConfig};

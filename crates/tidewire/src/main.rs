@@ -1,0 +1,2 @@
+//! The Tidewire binary.
+fn main() {}
