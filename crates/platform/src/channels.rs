@@ -1,0 +1,127 @@
+//! Channels: durable, named places to publish to.
+
+use serde::Serialize;
+use sqlx::FromRow;
+
+use crate::error::Error;
+use crate::id::new_id;
+use crate::store::{Platform, now_ms};
+
+/// Longest channel name.
+pub const CHANNEL_NAME_BYTES_MAX: usize = 63;
+/// Most channels of one server.
+pub const CHANNELS_MAX: i64 = 100_000;
+
+/// A channel.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, Serialize)]
+pub struct Channel {
+    /// `ch_` and 26 characters; never used again.
+    pub id: String,
+    /// Unique, `[a-z0-9][a-z0-9_-]{0,62}`; part of every URL of the channel.
+    pub name: String,
+    /// Whether only viewers with a credential may watch, and the directory leaves it out.
+    pub private: bool,
+    /// Milliseconds since 1970 (UTC).
+    #[sqlx(rename = "created_at")]
+    pub created_at_ms: i64,
+}
+
+/// Whether `name` fits `[a-z0-9][a-z0-9_-]{0,62}`.
+pub fn valid_channel_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    name.len() <= CHANNEL_NAME_BYTES_MAX
+        && name.bytes().next().is_some_and(plain)
+        && name
+            .bytes()
+            .all(|byte| plain(byte) || byte == b'_' || byte == b'-')
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    if valid_channel_name(name) {
+        return Ok(());
+    }
+    Err(Error::InvalidName {
+        name: name.chars().filter(|c| !c.is_control()).take(80).collect(),
+    })
+}
+
+impl Platform {
+    /// Makes a channel without a key.
+    pub async fn create_channel(&self, name: &str, private: bool) -> Result<Channel, Error> {
+        check_name(name)?;
+        let now = now_ms();
+        let channel = Channel {
+            id: new_id("ch", now)?,
+            name: name.to_owned(),
+            private,
+            created_at_ms: now,
+        };
+        let row = channel.clone();
+        self.write(move |db| {
+            Box::pin(async move {
+                let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM channels").fetch_one(&mut *db).await?;
+                if count >= CHANNELS_MAX {
+                    return Err(Error::TooMany { what: "channels", max: CHANNELS_MAX }.into());
+                }
+                let made = sqlx::query(
+                    "INSERT INTO channels (id, name, private, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING",
+                )
+                .bind(row.id)
+                .bind(&row.name)
+                .bind(row.private)
+                .bind(row.created_at_ms)
+                .execute(&mut *db)
+                .await?;
+                if made.rows_affected() == 0 {
+                    return Err(Error::ChannelExists { name: row.name }.into());
+                }
+                Ok(())
+            })
+        })
+        .await?;
+        Ok(channel)
+    }
+
+    /// All channels, by name.
+    pub async fn list_channels(&self) -> Result<Vec<Channel>, Error> {
+        sqlx::query_as("SELECT id, name, private, created_at FROM channels ORDER BY name")
+            .fetch_all(self.readers())
+            .await
+            .map_err(|error| self.fault(error))
+    }
+
+    /// The channel of that name.
+    pub async fn channel(&self, name: &str) -> Result<Channel, Error> {
+        sqlx::query_as("SELECT id, name, private, created_at FROM channels WHERE name = $1")
+            .bind(name)
+            .fetch_optional(self.readers())
+            .await
+            .map_err(|error| self.fault(error))?
+            .ok_or_else(|| Error::ChannelNotFound {
+                name: name.to_owned(),
+            })
+    }
+
+    /// Removes a channel with its keys and its stream records.
+    pub async fn remove_channel(&self, name: &str) -> Result<Channel, Error> {
+        let channel = self.channel(name).await?;
+        let id = channel.id.clone();
+        let removed = self
+            .write(move |db| {
+                Box::pin(async move {
+                    Ok(sqlx::query("DELETE FROM channels WHERE id = $1")
+                        .bind(id)
+                        .execute(db)
+                        .await?
+                        .rows_affected())
+                })
+            })
+            .await?;
+        if removed == 0 {
+            return Err(Error::ChannelNotFound {
+                name: name.to_owned(),
+            });
+        }
+        Ok(channel)
+    }
+}

@@ -1,0 +1,292 @@
+//! Stream keys: who may publish to a channel.
+
+use serde::Serialize;
+use sqlx::FromRow;
+use sqlx::sqlite::SqliteConnection;
+use subtle::ConstantTimeEq;
+
+use crate::channels::Channel;
+use crate::credential::{self, SecretText};
+use crate::error::{Error, KeyRefusal};
+use crate::id::new_id;
+use crate::secret::Purpose;
+use crate::store::{Failure, Platform, now_ms};
+
+/// Most keys of one channel, the revoked and expired ones included.
+pub const KEYS_PER_CHANNEL_MAX: i64 = 64;
+
+const PREFIX: &str = "tw_";
+
+/// What is stored of a stream key.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, Serialize)]
+pub struct KeyInfo {
+    /// `key_` and 26 characters.
+    pub id: String,
+    /// The first characters of the key, to tell keys apart.
+    pub prefix: String,
+    /// The operator's words; may be empty.
+    pub label: String,
+    /// Milliseconds since 1970 (UTC).
+    #[sqlx(rename = "created_at")]
+    pub created_at_ms: i64,
+    /// From then on the key is refused.
+    #[sqlx(rename = "expires_at")]
+    pub expires_at_ms: Option<i64>,
+    /// When it was revoked.
+    #[sqlx(rename = "revoked_at")]
+    pub revoked_at_ms: Option<i64>,
+    /// When it last opened a stream, to about a second.
+    #[sqlx(rename = "used_at")]
+    pub used_at_ms: Option<i64>,
+}
+
+/// A key just made. The secret is nowhere else.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// What is stored.
+    pub info: KeyInfo,
+    /// `tw_` and 32 characters: what the publisher types.
+    pub stream_key: SecretText,
+}
+
+/// The channel that a stream key opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelRef {
+    /// `ch_...`.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether viewers need a credential.
+    pub private: bool,
+    /// Which of its keys it was: give it to [`Platform::check_key`] while the stream lives.
+    pub key_id: String,
+    /// That key's label.
+    pub key_label: String,
+}
+
+#[derive(FromRow)]
+struct KeyRow {
+    key_id: String,
+    key_label: String,
+    digest: String,
+    expires_at: Option<i64>,
+    revoked_at: Option<i64>,
+    channel_id: String,
+    channel_name: String,
+    private: bool,
+}
+
+impl Platform {
+    /// Makes a channel together with its first key, or neither.
+    pub async fn create_channel_with_key(
+        &self,
+        name: &str,
+        private: bool,
+    ) -> Result<(Channel, NewKey), Error> {
+        let channel = self.create_channel(name, private).await?;
+        match self.add_key(name, "first key", None).await {
+            Ok(key) => Ok((channel, key)),
+            Err(error) => {
+                // Without a key the channel is of no use, and a second try would say that it exists.
+                let _ = self.remove_channel(name).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes another key for a channel. The others stay valid, so that keys can be exchanged without a gap.
+    pub async fn add_key(
+        &self,
+        channel: &str,
+        label: &str,
+        expires_at_ms: Option<i64>,
+    ) -> Result<NewKey, Error> {
+        let now = now_ms();
+        credential::check(label, expires_at_ms, now)?;
+        let channel = self.channel(channel).await?;
+        let stream_key = SecretText::generate(PREFIX)?;
+        let info = KeyInfo {
+            id: new_id("key", now)?,
+            prefix: stream_key.display_prefix(PREFIX),
+            label: label.to_owned(),
+            created_at_ms: now,
+            expires_at_ms,
+            revoked_at_ms: None,
+            used_at_ms: None,
+        };
+        let (row, digest) = (info.clone(), self.digest(Purpose::StreamKey, stream_key.expose()));
+        self.write(move |db| Box::pin(insert_key(db, channel, row, digest)))
+            .await?;
+        Ok(NewKey { info, stream_key })
+    }
+
+    /// The keys of a channel, oldest first.
+    pub async fn list_keys(&self, channel: &str) -> Result<Vec<KeyInfo>, Error> {
+        let channel = self.channel(channel).await?;
+        sqlx::query_as(
+            "SELECT id, prefix, label, created_at, expires_at, revoked_at, used_at \
+             FROM stream_keys WHERE channel_id = $1 ORDER BY created_at, id",
+        )
+        .bind(channel.id)
+        .fetch_all(self.readers())
+        .await
+        .map_err(|error| self.fault(error))
+    }
+
+    /// Revokes one key of a channel, named by its id, by its shown prefix or by the key itself.
+    ///
+    /// Revoking a revoked key changes nothing.
+    pub async fn revoke_key(&self, channel: &str, key: &str) -> Result<KeyInfo, Error> {
+        let keys = self.list_keys(channel).await?;
+        let whole = if credential::well_formed(key, PREFIX) {
+            self.key_id_of(key).await?
+        } else {
+            None
+        };
+        let mut found: Vec<KeyInfo> = keys
+            .into_iter()
+            .filter(|info| info.id == key || info.prefix == key || whole.as_deref() == Some(info.id.as_str()))
+            .collect();
+        let (channel, count) = (channel.to_owned(), found.len());
+        let key = if credential::well_formed(key, PREFIX) {
+            format!("{}…", &key[..7])
+        } else {
+            key.to_owned()
+        };
+        let mut info = match (found.pop(), count) {
+            (Some(info), 1) => info,
+            (None, _) => return Err(Error::KeyNotFound { channel, key }),
+            (Some(_), found) => return Err(Error::KeyAmbiguous { channel, key, found }),
+        };
+        let (id, now) = (info.id.clone(), now_ms());
+        self.write(move |db| {
+            Box::pin(async move {
+                sqlx::query("UPDATE stream_keys SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL")
+                    .bind(now)
+                    .bind(id)
+                    .execute(db)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await?;
+        info.revoked_at_ms = info.revoked_at_ms.or(Some(now));
+        Ok(info)
+    }
+
+    /// Says which channel a publisher's key opens.
+    ///
+    /// One indexed read of the database and no cache, so that a revoked key is refused at once.
+    pub async fn authorize_publish(&self, key: &str) -> Result<ChannelRef, KeyRefusal> {
+        let key = key.trim();
+        if !credential::well_formed(key, PREFIX) {
+            return Err(KeyRefusal::Malformed);
+        }
+        let digest = self.digest(Purpose::StreamKey, key);
+        let row: Option<KeyRow> = sqlx::query_as(
+            "SELECT k.id AS key_id, k.label AS key_label, k.digest, k.expires_at, k.revoked_at, \
+                    c.id AS channel_id, c.name AS channel_name, c.private \
+             FROM stream_keys k JOIN channels c ON c.id = k.channel_id WHERE k.digest = $1",
+        )
+        .bind(&digest)
+        .fetch_optional(self.readers())
+        .await
+        .map_err(|error| KeyRefusal::Unavailable(self.fault(error)))?;
+        // The index has compared keyed digests, of which a caller learns nothing; the comparison that decides takes
+        // the same time wherever they differ.
+        let row = row
+            .filter(|row| bool::from(row.digest.as_bytes().ct_eq(digest.as_bytes())))
+            .ok_or(KeyRefusal::Unknown)?;
+        let now = now_ms();
+        verdict(row.revoked_at, row.expires_at, now)?;
+        let id = row.key_id.clone();
+        self.write_if_idle(move |db| {
+            Box::pin(async move {
+                sqlx::query("UPDATE stream_keys SET used_at = $1 WHERE id = $2")
+                    .bind(now)
+                    .bind(id)
+                    .execute(db)
+                    .await?;
+                Ok(())
+            })
+        });
+        Ok(ChannelRef {
+            id: row.channel_id,
+            name: row.channel_name,
+            private: row.private,
+            key_id: row.key_id,
+            key_label: row.key_label,
+        })
+    }
+
+    /// Whether a key that opened a stream still may: refuses what was revoked, has expired or was removed with its
+    /// channel since. Ask when [`Platform::changes`] rises.
+    pub async fn check_key(&self, key_id: &str) -> Result<(), KeyRefusal> {
+        let row: Option<(Option<i64>, Option<i64>)> =
+            sqlx::query_as("SELECT revoked_at, expires_at FROM stream_keys WHERE id = $1")
+                .bind(key_id)
+                .fetch_optional(self.readers())
+                .await
+                .map_err(|error| KeyRefusal::Unavailable(self.fault(error)))?;
+        let (revoked_at, expires_at) = row.ok_or(KeyRefusal::Unknown)?;
+        verdict(revoked_at, expires_at, now_ms())
+    }
+
+    async fn key_id_of(&self, key: &str) -> Result<Option<String>, Error> {
+        sqlx::query_scalar("SELECT id FROM stream_keys WHERE digest = $1")
+            .bind(self.digest(Purpose::StreamKey, key))
+            .fetch_optional(self.readers())
+            .await
+            .map_err(|error| self.fault(error))
+    }
+}
+
+fn verdict(revoked_at: Option<i64>, expires_at: Option<i64>, now: i64) -> Result<(), KeyRefusal> {
+    match (revoked_at, expires_at) {
+        (Some(_), _) => Err(KeyRefusal::Revoked),
+        (None, Some(expiry)) if expiry <= now => Err(KeyRefusal::Expired),
+        _ => Ok(()),
+    }
+}
+
+async fn insert_key(
+    db: &mut SqliteConnection,
+    channel: Channel,
+    key: KeyInfo,
+    digest: String,
+) -> Result<(), Failure> {
+    let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM stream_keys WHERE channel_id = $1")
+        .bind(&channel.id)
+        .fetch_one(&mut *db)
+        .await?;
+    if count >= KEYS_PER_CHANNEL_MAX {
+        return Err(Error::TooMany {
+            what: "keys on this channel",
+            max: KEYS_PER_CHANNEL_MAX,
+        }
+        .into());
+    }
+    let outcome = sqlx::query(
+        "INSERT INTO stream_keys (id, channel_id, digest, prefix, label, created_at, expires_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(key.id)
+    .bind(channel.id)
+    .bind(digest)
+    .bind(key.prefix)
+    .bind(key.label)
+    .bind(key.created_at_ms)
+    .bind(key.expires_at_ms)
+    .execute(&mut *db)
+    .await;
+    match outcome {
+        Err(error)
+            if error
+                .as_database_error()
+                .is_some_and(|error| error.is_foreign_key_violation()) =>
+        {
+            Err(Error::ChannelNotFound { name: channel.name }.into())
+        }
+        other => Ok(other.map(|_| ())?),
+    }
+}

@@ -1,0 +1,219 @@
+//! Stream records: what was broadcast on which channel, and how it ended.
+
+use serde::{Deserialize, Serialize};
+use sqlx::FromRow;
+
+use crate::error::Error;
+use crate::store::{Platform, now_ms};
+
+/// Ended streams that are kept; the oldest go when the server starts.
+pub const STREAM_RECORDS_MAX: i64 = 10_000;
+
+/// Where a stream is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamState {
+    /// A publisher was accepted, nothing is playable yet.
+    Starting,
+    /// Playable and growing.
+    Live,
+    /// The publisher is gone; the grace window runs.
+    Reconnecting,
+    /// Over, as its publisher wished or after the grace window.
+    Ended,
+    /// Over by a fault of ours.
+    Failed,
+}
+
+impl StreamState {
+    /// The word that is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Live => "live",
+            Self::Reconnecting => "reconnecting",
+            Self::Ended => "ended",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether nothing comes after it.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Ended | Self::Failed)
+    }
+
+    fn parse(word: &str) -> Self {
+        match word {
+            "starting" => Self::Starting,
+            "live" => Self::Live,
+            "reconnecting" => Self::Reconnecting,
+            "ended" => Self::Ended,
+            // Only a newer program writes other words, and its database is refused when it is opened.
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// What the publisher sent. Every field may be unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SourceFacts {
+    /// `rtmp`, later `srt`, `whip`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// Which key opened it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// The encoder's name for itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<String>,
+    /// RFC 6381 codec strings, comma-separated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub codecs: Option<String>,
+    /// Pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    /// Pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
+    /// Frames per 1000 seconds: 29.97 is 29970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frame_rate_milli: Option<u32>,
+}
+
+/// One broadcast.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StreamRecord {
+    /// The hub's stream id.
+    pub id: String,
+    /// `ch_...`.
+    pub channel_id: String,
+    /// Where it is in its life.
+    pub state: StreamState,
+    /// Milliseconds since 1970 (UTC).
+    pub started_at_ms: i64,
+    /// Set in a final state.
+    pub ended_at_ms: Option<i64>,
+    /// What the publisher sent.
+    pub source: SourceFacts,
+    /// Why it is in this state, when that is not plain.
+    pub reason: Option<String>,
+}
+
+#[derive(FromRow)]
+struct StreamRow {
+    id: String,
+    channel_id: String,
+    state: String,
+    started_at: i64,
+    ended_at: Option<i64>,
+    source: Option<String>,
+    reason: Option<String>,
+}
+
+impl From<StreamRow> for StreamRecord {
+    fn from(row: StreamRow) -> Self {
+        Self {
+            id: row.id,
+            channel_id: row.channel_id,
+            state: StreamState::parse(&row.state),
+            started_at_ms: row.started_at,
+            ended_at_ms: row.ended_at,
+            source: row
+                .source
+                .and_then(|json| serde_json::from_str(&json).ok())
+                .unwrap_or_default(),
+            reason: row.reason,
+        }
+    }
+}
+
+impl Platform {
+    /// Records a stream's state; the first call for an id begins its record.
+    ///
+    /// `source` replaces what was known when it is given. Returns `false`, and changes nothing, when the stream's
+    /// record is final already.
+    pub async fn record_stream_state(
+        &self,
+        channel_id: &str,
+        stream_id: &str,
+        state: StreamState,
+        source: Option<&SourceFacts>,
+        reason: Option<&str>,
+    ) -> Result<bool, Error> {
+        let (channel, stream) = (channel_id.to_owned(), stream_id.to_owned());
+        let source =
+            source.map(|facts| serde_json::to_string(facts).expect("strings and numbers are always JSON"));
+        let reason = reason.map(str::to_owned);
+        self.write(move |db| {
+            Box::pin(async move {
+                let now = now_ms();
+                let outcome = sqlx::query(
+                    "INSERT INTO streams (id, channel_id, state, started_at, updated_at, ended_at, source, reason) \
+                     VALUES ($1, $2, $3, $4, $4, $5, $6, $7) \
+                     ON CONFLICT (id) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at, \
+                         ended_at = excluded.ended_at, source = COALESCE(excluded.source, streams.source), \
+                         reason = excluded.reason \
+                     WHERE streams.state NOT IN ('ended', 'failed')",
+                )
+                .bind(stream)
+                .bind(&channel)
+                .bind(state.as_str())
+                .bind(now)
+                .bind(state.is_final().then_some(now))
+                .bind(source)
+                .bind(reason)
+                .execute(db)
+                .await;
+                match outcome {
+                    Err(error) if error.as_database_error().is_some_and(|e| e.is_foreign_key_violation()) => {
+                        Err(Error::ChannelNotFound { name: channel }.into())
+                    }
+                    other => Ok(other?.rows_affected() > 0),
+                }
+            })
+        })
+        .await
+    }
+
+    /// The latest streams of a channel, newest first, at most `limit`.
+    pub async fn list_streams(&self, channel_id: &str, limit: u32) -> Result<Vec<StreamRecord>, Error> {
+        let rows: Vec<StreamRow> = sqlx::query_as(
+            "SELECT id, channel_id, state, started_at, ended_at, source, reason FROM streams \
+             WHERE channel_id = $1 ORDER BY started_at DESC, id DESC LIMIT $2",
+        )
+        .bind(channel_id)
+        .bind(i64::from(limit))
+        .fetch_all(self.readers())
+        .await
+        .map_err(|error| self.fault(error))?;
+        Ok(rows.into_iter().map(StreamRecord::from).collect())
+    }
+
+    /// Marks every stream that is not final as failed, and forgets the oldest beyond [`STREAM_RECORDS_MAX`].
+    ///
+    /// For the server's start, before it takes publishers: it is the only one that may have streams open.
+    pub(crate) async fn recover_streams(&self, reason: &str) -> Result<u64, Error> {
+        let reason = reason.to_owned();
+        self.write(move |db| {
+            Box::pin(async move {
+                let failed = sqlx::query(
+                    "UPDATE streams SET state = 'failed', reason = $1, ended_at = updated_at \
+                     WHERE state NOT IN ('ended', 'failed')",
+                )
+                .bind(reason)
+                .execute(&mut *db)
+                .await?
+                .rows_affected();
+                sqlx::query(
+                    "DELETE FROM streams WHERE id NOT IN (SELECT id FROM streams ORDER BY started_at DESC LIMIT $1)",
+                )
+                .bind(STREAM_RECORDS_MAX)
+                .execute(&mut *db)
+                .await?;
+                Ok(failed)
+            })
+        })
+        .await
+    }
+}

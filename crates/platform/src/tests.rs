@@ -1,0 +1,1 @@
+//! Tests on a real database in a temporary directory.
