@@ -1,0 +1,624 @@
+//! One rendition's append-only log of parts and segments, as its readers see it.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use bytes::Bytes;
+use event_listener::{Event, EventListener};
+use media::Track;
+
+use crate::config::Role;
+use crate::hls;
+use crate::text::Text;
+use crate::window::LiveWindow;
+
+/// Segments that stay fetchable after they have left the playlist, for players that read an older copy of it.
+const RETIRED_SEGMENTS: usize = 3;
+/// How many parts beyond the hinted one a request may wait for.
+const PARTS_AHEAD_MAX: usize = 3;
+
+/// The answer to a request that may have to wait.
+#[derive(Debug)]
+pub enum Answer<T> {
+    /// Here it is.
+    Ready(T),
+    /// It does not exist yet: ask again when the listener fires.
+    Wait(EventListener),
+    /// A blocking reload further ahead than RFC 8216bis 6.2.5.2 allows.
+    TooFarAhead,
+    /// It existed and has left the window.
+    Expired,
+    /// It never existed, or is a gap.
+    Unknown,
+}
+
+/// The bytes of a segment, or of what exists of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentBody {
+    /// Its parts in order; concatenated they are the segment.
+    pub parts: Vec<Bytes>,
+    /// No part will follow.
+    pub complete: bool,
+}
+
+/// What the API says of a rendition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenditionInfo {
+    /// Name in URLs.
+    pub name: String,
+    /// What it is in the stream.
+    pub role: Role,
+    /// Its newest track.
+    pub track: Arc<Track>,
+    /// Highest bits a second of any segment so far, or the declared rate before the first one.
+    pub peak_bitrate: u64,
+    /// Mean bits a second so far, or the declared rate.
+    pub average_bitrate: u64,
+}
+
+/// One CMAF chunk.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// Ticks.
+    pub(crate) duration: i64,
+    pub(crate) independent: bool,
+    pub(crate) bytes: Bytes,
+}
+
+/// A segment, open or complete. Complete ones are shared and never change.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    pub(crate) msn: u64,
+    /// Number of the init segment.
+    pub(crate) init: u32,
+    /// Discontinuity sequence number.
+    pub(crate) period: u64,
+    /// A discontinuity lies before it.
+    pub(crate) discontinuity: bool,
+    pub(crate) gap: bool,
+    /// Decode time of its first sample, ticks.
+    pub(crate) start: i64,
+    /// Ticks; while open, of the parts so far.
+    pub(crate) duration: i64,
+    /// Wall clock of its first sample.
+    pub(crate) utc_ms: i64,
+    pub(crate) parts: Vec<Part>,
+    pub(crate) bytes: usize,
+}
+
+impl Segment {
+    pub(crate) fn independent(&self) -> bool {
+        self.gap || self.parts.first().is_none_or(|part| part.independent)
+    }
+}
+
+/// What of a rendition never changes once its first part exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) timescale: NonZeroU32,
+    /// PART-TARGET, ticks.
+    pub(crate) part_target: i64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct LogState {
+    /// Complete segments, oldest first; the first `retired` are no longer listed.
+    pub(crate) segments: VecDeque<Arc<Segment>>,
+    pub(crate) retired: usize,
+    pub(crate) open: Option<Segment>,
+    inits: VecDeque<(u32, Bytes)>,
+    track: Option<Arc<Track>>,
+    /// Duration (ticks) and bytes of the complete segments that are listed.
+    listed_duration: i64,
+    listed_bytes: usize,
+    /// Counts changes; a rendered text is valid for one value.
+    pub(crate) version: u64,
+    pub(crate) ended: bool,
+    peak_bitrate: u64,
+    total_bytes: u64,
+    total_ticks: i64,
+    measured: u32,
+}
+
+impl LogState {
+    /// Media sequence number of the newest complete segment.
+    fn last_complete(&self) -> Option<u64> {
+        self.segments.back().map(|segment| segment.msn)
+    }
+
+    pub(crate) fn next_msn(&self) -> u64 {
+        self.open
+            .as_ref()
+            .map(|open| open.msn)
+            .or(self.last_complete().map(|msn| msn + 1))
+            .unwrap_or(0)
+    }
+
+    fn complete(&self, msn: u64) -> Option<&Arc<Segment>> {
+        let first = self.segments.front()?.msn;
+        self.segments.get(usize::try_from(msn.checked_sub(first)?).ok()?)
+    }
+
+    fn is_expired(&self, msn: u64) -> bool {
+        self.segments.front().is_some_and(|first| msn < first.msn)
+    }
+
+    /// Whether the playlist holds what a blocking reload asks for (RFC 8216bis 6.2.5.2).
+    fn holds(&self, msn: u64, part: Option<u32>) -> bool {
+        let open_msn = self
+            .open
+            .as_ref()
+            .filter(|open| !open.parts.is_empty())
+            .map(|open| open.msn);
+        let reached =
+            |msn: u64| self.last_complete().is_some_and(|last| msn <= last) || open_msn == Some(msn);
+        let Some(part) = part.map(|part| part as usize) else {
+            return self.last_complete().is_some_and(|last| msn <= last);
+        };
+        if let Some(segment) = self.complete(msn) {
+            return part < segment.parts.len() || reached(msn + 1);
+        }
+        self.is_expired(msn)
+            || self
+                .open
+                .as_ref()
+                .is_some_and(|open| open.msn == msn && part < open.parts.len())
+    }
+}
+
+/// One rendition's log. Shared by all its readers; one packager appends.
+#[derive(Debug)]
+pub struct RenditionLog {
+    name: String,
+    role: Role,
+    declared_bitrate: Option<u32>,
+    window: Weak<LiveWindow>,
+    layout: OnceLock<Layout>,
+    state: Mutex<LogState>,
+    changed: Event,
+    /// `msn << 16 | part + 1` of the newest part, for rendition reports; 0 before the first.
+    last: AtomicU64,
+    /// Rendered text: full, delta. Its lock is held while rendering, never while `state` is.
+    rendered: Mutex<Rendered>,
+}
+
+#[derive(Debug, Default)]
+struct Rendered {
+    full: Option<(u64, Arc<Text>)>,
+    delta: Option<(u64, Arc<Text>)>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reading.
+impl RenditionLog {
+    /// Name in URLs.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it is in the stream.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The stream has ended or the rendition was taken away: nothing will be added.
+    pub fn is_ended(&self) -> bool {
+        lock(&self.state).ended
+    }
+
+    /// What the API says of it; `None` before its first track.
+    pub fn info(&self) -> Option<RenditionInfo> {
+        let state = lock(&self.state);
+        let track = state.track.clone()?;
+        let (peak_bitrate, average_bitrate) = self.bitrates(&state);
+        Some(RenditionInfo {
+            name: self.name.clone(),
+            role: self.role,
+            track,
+            peak_bitrate,
+            average_bitrate,
+        })
+    }
+
+    /// The media playlist, as soon as it holds segment `msn` (whole, or its part number `part`).
+    ///
+    /// Without `msn` as it stands. `skip` asks for a delta update; the answer is a full playlist if nothing can be
+    /// skipped. A part index beyond the end of a complete segment means part 0 of the next one.
+    pub fn playlist(&self, msn: Option<u64>, part: Option<u32>, skip: bool) -> Answer<Arc<Text>> {
+        let state = lock(&self.state);
+        let Some(layout) = self.layout.get().copied().filter(|_| state.has_media()) else {
+            return if state.ended {
+                Answer::Unknown
+            } else {
+                Answer::Wait(self.changed.listen())
+            };
+        };
+        if let Some(msn) = msn.filter(|msn| !state.ended && !state.holds(*msn, part)) {
+            return if too_far_ahead(&state, layout, msn, part) {
+                Answer::TooFarAhead
+            } else {
+                Answer::Wait(self.changed.listen())
+            };
+        }
+        let version = state.version;
+        drop(state);
+        match self.render(layout, version, skip) {
+            Some(text) => Answer::Ready(text),
+            None => Answer::Unknown,
+        }
+    }
+
+    fn render(&self, layout: Layout, version: u64, skip: bool) -> Option<Arc<Text>> {
+        let window = self.window.upgrade()?;
+        let fixed = window.fixed()?;
+        let mut rendered = lock(&self.rendered);
+        let cached = if skip { &rendered.delta } else { &rendered.full };
+        if let Some((_, text)) = cached.as_ref().filter(|(at, _)| *at >= version) {
+            return Some(Arc::clone(text));
+        }
+        let (snapshot, version) = self.snapshot(layout, fixed);
+        let skipped = if skip { snapshot.skippable() } else { 0 };
+        if skip && skipped == 0 {
+            drop(rendered);
+            return self.render(layout, version, false);
+        }
+        let siblings = window.siblings(&self.name);
+        let text = Arc::new(Text::new(hls::media_playlist(&snapshot, &siblings, skipped)));
+        let slot = if skip {
+            &mut rendered.delta
+        } else {
+            &mut rendered.full
+        };
+        *slot = Some((version, Arc::clone(&text)));
+        Some(text)
+    }
+
+    fn snapshot(&self, layout: Layout, fixed: crate::window::Fixed) -> (hls::Snapshot, u64) {
+        let window = self.window.upgrade();
+        let stream_id = window
+            .map(|window| window.stream_id().to_owned())
+            .unwrap_or_default();
+        let state = lock(&self.state);
+        let snapshot = hls::Snapshot {
+            stream_id,
+            layout,
+            fixed,
+            segments: state.segments.iter().skip(state.retired).cloned().collect(),
+            open: state.open.clone(),
+            next_msn: state.next_msn(),
+            ended: state.ended,
+        };
+        (snapshot, state.version)
+    }
+
+    /// The init segment of an epoch; kept while a segment needs it.
+    pub fn init(&self, epoch: u32) -> Option<Bytes> {
+        lock(&self.state)
+            .inits
+            .iter()
+            .find(|(number, _)| *number == epoch)
+            .map(|(_, bytes)| bytes.clone())
+    }
+
+    /// One part. Waits only for the hinted part and the few after it.
+    pub fn part(&self, msn: u64, part: u32) -> Answer<Bytes> {
+        let state = lock(&self.state);
+        let index = part as usize;
+        if state.is_expired(msn) {
+            return Answer::Expired;
+        }
+        let existing = state.complete(msn).map(|segment| &segment.parts);
+        if let Some(parts) = existing {
+            return parts
+                .get(index)
+                .map_or(Answer::Unknown, |part| Answer::Ready(part.bytes.clone()));
+        }
+        let next = state.next_msn();
+        let open = state
+            .open
+            .as_ref()
+            .filter(|open| open.msn == msn)
+            .map_or(&[][..], |open| &open.parts);
+        if let Some(part) = open.get(index) {
+            return Answer::Ready(part.bytes.clone());
+        }
+        let waits = (msn == next && index <= open.len() + PARTS_AHEAD_MAX) || (msn == next + 1 && index == 0);
+        if waits && !state.ended {
+            Answer::Wait(self.changed.listen())
+        } else {
+            Answer::Unknown
+        }
+    }
+
+    /// A segment, with `complete` false while it is being made. Waits for the next one to be made.
+    pub fn segment(&self, msn: u64) -> Answer<SegmentBody> {
+        self.segment_after(msn, 0)
+    }
+
+    /// What there is of a segment beyond its first `parts_seen` parts; waits until there is something, or its end.
+    pub fn segment_after(&self, msn: u64, parts_seen: usize) -> Answer<SegmentBody> {
+        let state = lock(&self.state);
+        if state.is_expired(msn) {
+            return Answer::Expired;
+        }
+        let rest = |segment: &Segment| {
+            segment
+                .parts
+                .iter()
+                .skip(parts_seen)
+                .map(|part| part.bytes.clone())
+                .collect()
+        };
+        if let Some(segment) = state.complete(msn) {
+            // A segment that became a gap after some of it was sent ends with what was sent.
+            let known = !segment.gap || parts_seen > 0;
+            return if known {
+                Answer::Ready(SegmentBody {
+                    parts: rest(segment),
+                    complete: true,
+                })
+            } else {
+                Answer::Unknown
+            };
+        }
+        match state.open.as_ref().filter(|open| open.msn == msn) {
+            Some(open) if open.parts.len() > parts_seen => Answer::Ready(SegmentBody {
+                parts: rest(open),
+                complete: false,
+            }),
+            _ if msn <= state.next_msn() + 1 && !state.ended => Answer::Wait(self.changed.listen()),
+            _ => Answer::Unknown,
+        }
+    }
+
+    /// Init segment, newest part that starts at an IDR, and its media sequence number: enough to decode one picture.
+    pub fn latest_sync_part(&self) -> Option<(Bytes, Bytes, u64)> {
+        let state = lock(&self.state);
+        let segments = state
+            .open
+            .iter()
+            .chain(state.segments.iter().rev().map(Arc::as_ref));
+        for segment in segments {
+            if let Some(part) = segment.parts.iter().rev().find(|part| part.independent) {
+                let (_, init) = state.inits.iter().find(|(number, _)| *number == segment.init)?;
+                return Some((init.clone(), part.bytes.clone(), segment.msn));
+            }
+        }
+        None
+    }
+}
+
+/// RFC 8216bis 6.2.5.2: more than two segments, or more than the advance part limit, beyond the playlist's end.
+fn too_far_ahead(state: &LogState, layout: Layout, msn: u64, part: Option<u32>) -> bool {
+    let next = state.next_msn();
+    // `next` is the segment after the last one listed whole, so the last plus two is `next + 1`.
+    if msn > next + 1 {
+        return true;
+    }
+    let per_second = i64::from(layout.timescale.get());
+    let limit = if layout.part_target < per_second {
+        (3 * per_second).div_euclid(layout.part_target) + 1
+    } else {
+        3
+    };
+    let listed = state
+        .open
+        .as_ref()
+        .filter(|open| open.msn == msn)
+        .map_or(0, |open| open.parts.len());
+    part.is_some_and(|part| i64::from(part) >= listed as i64 + limit)
+}
+
+/// Appending, by the packager.
+impl RenditionLog {
+    pub(crate) fn new(
+        name: &str,
+        role: Role,
+        declared_bitrate: Option<u32>,
+        window: &Arc<LiveWindow>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.to_owned(),
+            role,
+            declared_bitrate,
+            window: Arc::downgrade(window),
+            layout: OnceLock::new(),
+            state: Mutex::default(),
+            changed: Event::new(),
+            last: AtomicU64::new(0),
+            rendered: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn set_layout(&self, layout: Layout) {
+        let _ = self.layout.set(layout);
+    }
+
+    pub(crate) fn set_init(&self, number: u32, bytes: Bytes, track: Arc<Track>) {
+        let mut state = lock(&self.state);
+        state.inits.push_back((number, bytes));
+        state.track = Some(track);
+    }
+
+    /// Opens the next segment; it is not seen by readers before its first part.
+    pub(crate) fn open_segment(&self, segment: Segment) {
+        lock(&self.state).open = Some(segment);
+    }
+
+    pub(crate) fn append_part(&self, part: Part) {
+        let mut state = lock(&self.state);
+        let Some(open) = state.open.as_mut() else { return };
+        open.duration += part.duration;
+        open.bytes += part.bytes.len();
+        open.parts.push(part);
+        let last = (open.msn << 16) | open.parts.len() as u64;
+        self.publish(state, last);
+    }
+
+    /// Completes the open segment, as a gap of `gap` ticks if given, and lets old ones go.
+    pub(crate) fn close_segment(&self, gap: Option<i64>, window_ms: u32, window_bytes_max: usize) {
+        let mut state = lock(&self.state);
+        let Some(mut segment) = state.open.take() else {
+            return;
+        };
+        if let Some(duration) = gap {
+            segment.gap = true;
+            segment.duration = duration.max(segment.duration);
+        }
+        segment.parts.shrink_to_fit();
+        let timescale = self
+            .layout
+            .get()
+            .map_or(1, |layout| i64::from(layout.timescale.get()));
+        state.measure(&segment, timescale);
+        let last = (segment.msn << 16) | (segment.parts.len() as u64);
+        state.listed_duration += segment.duration;
+        state.listed_bytes += segment.bytes;
+        state.segments.push_back(Arc::new(segment));
+        state.slide(i64::from(window_ms) * timescale / 1000, window_bytes_max);
+        self.publish(state, last);
+    }
+
+    pub(crate) fn end(&self) {
+        let mut state = lock(&self.state);
+        state.ended = true;
+        let last = self.last.load(Ordering::Relaxed);
+        self.publish(state, last);
+    }
+
+    fn publish(&self, mut state: MutexGuard<'_, LogState>, last: u64) {
+        state.version += 1;
+        self.last.store(last, Ordering::Relaxed);
+        drop(state);
+        self.changed.notify(usize::MAX);
+    }
+}
+
+/// What the window's own texts need.
+impl RenditionLog {
+    /// Media sequence number and part index of the newest part, for a rendition report.
+    pub(crate) fn last(&self) -> Option<(u64, Option<u64>)> {
+        let last = self.last.load(Ordering::Relaxed);
+        (last != 0 || lock(&self.state).has_media()).then_some((last >> 16, (last & 0xffff).checked_sub(1)))
+    }
+
+    pub(crate) fn layout(&self) -> Option<Layout> {
+        self.layout.get().copied()
+    }
+
+    pub(crate) fn has_media(&self) -> bool {
+        lock(&self.state).has_media()
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        lock(&self.state).version
+    }
+
+    /// Complete segments made so far, gaps included.
+    pub(crate) fn segments_made(&self) -> u64 {
+        lock(&self.state).last_complete().map_or(0, |msn| msn + 1)
+    }
+
+    /// Listed complete segments, the open one, newest track.
+    #[allow(clippy::type_complexity)]
+    pub(crate) fn listed(&self) -> (Vec<Arc<Segment>>, Option<Segment>, Option<Arc<Track>>) {
+        let state = lock(&self.state);
+        let open = state.open.as_ref().filter(|open| !open.parts.is_empty()).cloned();
+        (
+            state.segments.iter().skip(state.retired).cloned().collect(),
+            open,
+            state.track.clone(),
+        )
+    }
+
+    /// Peak and mean bits a second. The declared rate counts until three segments have been measured.
+    fn bitrates(&self, state: &LogState) -> (u64, u64) {
+        let declared = u64::from(self.declared_bitrate.unwrap_or(0));
+        let timescale = self
+            .layout
+            .get()
+            .map_or(1, |layout| i64::from(layout.timescale.get()));
+        let open = state
+            .open
+            .as_ref()
+            .map_or(0, |open| bits_per_second(open.bytes, open.duration, timescale));
+        if state.measured == 0 {
+            let guess = declared.max(open);
+            return (guess, if declared > 0 { declared } else { guess });
+        }
+        let peak = if state.measured < 3 {
+            state.peak_bitrate.max(declared)
+        } else {
+            state.peak_bitrate
+        };
+        let mean = u128::from(state.total_bytes) * 8 * timescale as u128 / state.total_ticks.max(1) as u128;
+        (peak, u64::try_from(mean).unwrap_or(u64::MAX))
+    }
+}
+
+impl LogState {
+    fn has_media(&self) -> bool {
+        !self.segments.is_empty() || self.open.as_ref().is_some_and(|open| !open.parts.is_empty())
+    }
+
+    fn measure(&mut self, segment: &Segment, timescale: i64) {
+        if segment.gap || segment.duration <= 0 {
+            return;
+        }
+        // A segment much shorter than its neighbours says little about the rate a player must sustain.
+        if segment.duration * 2 >= timescale {
+            let rate = bits_per_second(segment.bytes, segment.duration, timescale);
+            self.peak_bitrate = self.peak_bitrate.max(rate);
+            self.measured = self.measured.saturating_add(1);
+        }
+        self.total_bytes += segment.bytes as u64;
+        self.total_ticks += segment.duration;
+    }
+
+    /// Unlists what the window no longer covers and drops what has been unlisted for a while.
+    fn slide(&mut self, window: i64, bytes_max: usize) {
+        while let Some(first) = self.segments.get(self.retired) {
+            let listed = self.segments.len() - self.retired;
+            let (duration, bytes) = (first.duration, first.bytes);
+            let over = self.listed_duration - duration >= window || self.listed_bytes > bytes_max;
+            if listed <= 1 || !over {
+                break;
+            }
+            self.listed_duration -= duration;
+            self.listed_bytes -= bytes;
+            self.retired += 1;
+        }
+        let retired_bytes_max = bytes_max / 4;
+        while self.retired > 0 {
+            let bytes: usize = self
+                .segments
+                .iter()
+                .take(self.retired)
+                .map(|segment| segment.bytes)
+                .sum();
+            if self.retired <= RETIRED_SEGMENTS && bytes <= retired_bytes_max {
+                break;
+            }
+            self.segments.pop_front();
+            self.retired -= 1;
+        }
+        if let Some(first) = self.segments.front() {
+            while self.inits.front().is_some_and(|(number, _)| *number < first.init) {
+                self.inits.pop_front();
+            }
+        }
+    }
+}
+
+fn bits_per_second(bytes: usize, ticks: i64, timescale: i64) -> u64 {
+    if ticks <= 0 {
+        0
+    } else {
+        (bytes as u128 * 8 * timescale as u128 / ticks as u128) as u64
+    }
+}

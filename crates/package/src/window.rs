@@ -1,0 +1,215 @@
+//! One stream's live window: its renditions and the texts that name them all.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use event_listener::{Event, EventListener};
+
+use crate::log::RenditionLog;
+use crate::text::Text;
+use crate::{dash, hls};
+
+/// Renditions that were taken away but are still answered for, with an ended playlist.
+const REMOVED_MAX: usize = 8;
+
+/// What never changes in a stream's playlists once the first one could be rendered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fixed {
+    /// EXT-X-TARGETDURATION, seconds.
+    pub(crate) target_duration: u32,
+    /// PART-HOLD-BACK, microseconds: three of the longest PART-TARGETs.
+    pub(crate) part_hold_back_us: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    renditions: Vec<Arc<RenditionLog>>,
+    removed: Vec<Arc<RenditionLog>>,
+    ready: bool,
+    ended: bool,
+    /// Counts changes of the set of renditions and of the clock.
+    generation: u64,
+    /// UTC of media time 0 as the manifest's origin; chosen once.
+    origin_utc_ms: Option<i64>,
+}
+
+/// One stream's window, shared by all its readers.
+#[derive(Debug)]
+pub struct LiveWindow {
+    channel: String,
+    stream_id: String,
+    fixed: OnceLock<Fixed>,
+    state: Mutex<State>,
+    became_ready: Event,
+    master: Mutex<Option<(u64, Arc<Text>)>>,
+    mpd: Mutex<Option<(u64, Arc<Text>)>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reading.
+impl LiveWindow {
+    /// An empty window for a stream.
+    pub fn new(channel: &str, stream_id: &str) -> Arc<Self> {
+        Arc::new(Self {
+            channel: channel.to_owned(),
+            stream_id: stream_id.to_owned(),
+            fixed: OnceLock::new(),
+            state: Mutex::default(),
+            became_ready: Event::new(),
+            master: Mutex::default(),
+            mpd: Mutex::default(),
+        })
+    }
+
+    /// Name of the channel.
+    pub fn channel(&self) -> &str {
+        &self.channel
+    }
+
+    /// The stream's id, a path component of its objects' names.
+    pub fn stream_id(&self) -> &str {
+        &self.stream_id
+    }
+
+    /// The multivariant playlist; `None` until the stream can be played.
+    pub fn master(&self) -> Option<Arc<Text>> {
+        let (renditions, generation) = self.playable()?;
+        let key = renditions
+            .iter()
+            .fold(generation << 32, |key, log| key + log.segments_made());
+        cached(&self.master, key, || Some(hls::master_playlist(&renditions)))
+    }
+
+    /// The DASH manifest; `None` until the stream can be played. `now_utc_ms` becomes its publishTime when it is rendered.
+    pub fn mpd(&self, now_utc_ms: i64) -> Option<Arc<Text>> {
+        let (renditions, generation) = self.playable()?;
+        let fixed = self.fixed()?;
+        let key = renditions
+            .iter()
+            .fold(generation << 32, |key, log| key + log.version());
+        let (ended, origin_utc_ms) = {
+            let state = lock(&self.state);
+            (state.ended, state.origin_utc_ms.unwrap_or(0))
+        };
+        let context = dash::Context {
+            stream_id: &self.stream_id,
+            fixed,
+            ended,
+            origin_utc_ms,
+            now_utc_ms,
+        };
+        cached(&self.mpd, key, || dash::manifest(&context, &renditions))
+    }
+
+    /// The rendition of that name: an offered one, or one that was taken away not long ago.
+    pub fn rendition(&self, name: &str) -> Option<Arc<RenditionLog>> {
+        let state = lock(&self.state);
+        let removed = state.removed.iter().rev();
+        state
+            .renditions
+            .iter()
+            .chain(removed)
+            .find(|log| log.name() == name)
+            .cloned()
+    }
+
+    /// The offered renditions, in the order of the master playlist.
+    pub fn renditions(&self) -> Vec<Arc<RenditionLog>> {
+        lock(&self.state).renditions.clone()
+    }
+
+    /// `None` if the stream can be played; else what fires when that may have changed.
+    pub fn ready(&self) -> Option<EventListener> {
+        let state = lock(&self.state);
+        (!state.ready && !state.ended).then(|| self.became_ready.listen())
+    }
+
+    /// Nothing will be added.
+    pub fn is_ended(&self) -> bool {
+        lock(&self.state).ended
+    }
+
+    fn playable(&self) -> Option<(Vec<Arc<RenditionLog>>, u64)> {
+        let state = lock(&self.state);
+        let with_media = || {
+            state
+                .renditions
+                .iter()
+                .filter(|log| log.has_media())
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        state
+            .ready
+            .then(|| (with_media(), state.generation))
+            .filter(|(logs, _)| !logs.is_empty())
+    }
+}
+
+fn cached(
+    slot: &Mutex<Option<(u64, Arc<Text>)>>,
+    key: u64,
+    render: impl FnOnce() -> Option<String>,
+) -> Option<Arc<Text>> {
+    let mut slot = lock(slot);
+    if let Some((_, text)) = slot.as_ref().filter(|(at, _)| *at == key) {
+        return Some(Arc::clone(text));
+    }
+    let text = Arc::new(Text::new(render()?));
+    *slot = Some((key, Arc::clone(&text)));
+    Some(text)
+}
+
+/// Changing, by the packager.
+impl LiveWindow {
+    pub(crate) fn fixed(&self) -> Option<Fixed> {
+        self.fixed.get().copied()
+    }
+
+    pub(crate) fn set_fixed(&self, fixed: Fixed) {
+        let _ = self.fixed.set(fixed);
+    }
+
+    pub(crate) fn set_origin(&self, origin_utc_ms: i64) {
+        lock(&self.state).origin_utc_ms.get_or_insert(origin_utc_ms);
+    }
+
+    /// The other offered renditions, for rendition reports.
+    pub(crate) fn siblings(&self, name: &str) -> Vec<Arc<RenditionLog>> {
+        lock(&self.state)
+            .renditions
+            .iter()
+            .filter(|log| log.name() != name)
+            .cloned()
+            .collect()
+    }
+
+    pub(crate) fn set_renditions(&self, renditions: Vec<Arc<RenditionLog>>) {
+        let mut state = lock(&self.state);
+        state.renditions = renditions;
+        state.generation += 1;
+    }
+
+    pub(crate) fn keep_removed(&self, log: Arc<RenditionLog>) {
+        let mut state = lock(&self.state);
+        if state.removed.len() == REMOVED_MAX {
+            state.removed.remove(0);
+        }
+        state.removed.push(log);
+    }
+
+    pub(crate) fn set_ready(&self) {
+        lock(&self.state).ready = true;
+        self.became_ready.notify(usize::MAX);
+    }
+
+    pub(crate) fn set_ended(&self) {
+        let mut state = lock(&self.state);
+        state.ended = true;
+        state.generation += 1;
+        drop(state);
+        self.became_ready.notify(usize::MAX);
+    }
+}
