@@ -19,9 +19,21 @@ pub(crate) fn main(args: &[String]) -> Result<()> {
     }
     needs::ensure(&list)?;
     say("building the release binaries");
-    run(&mut cargo(["build", "--release", "--quiet", "--locked", "-p", "tidewire", "-p", "tidewire-bench"]))?;
+    run(&mut cargo([
+        "build",
+        "--release",
+        "--quiet",
+        "--locked",
+        "-p",
+        "tidewire",
+        "-p",
+        "tidewire-bench",
+    ]))?;
     let mut command = std::process::Command::new(target_dir().join("release/tidewire-bench"));
-    command.arg("live").args(rest).env("TIDEWIRE_BIN", target_dir().join("release/tidewire"));
+    command
+        .arg("live")
+        .args(rest)
+        .env("TIDEWIRE_BIN", target_dir().join("release/tidewire"));
     if let Some(nginx) = needs::nginx() {
         command.env("NGINX_BIN", nginx);
     }

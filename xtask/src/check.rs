@@ -19,10 +19,26 @@ type Check = (&'static str, &'static str, fn() -> Result<Findings>);
 /// Cheap ones first, so that a mistake shows within seconds.
 const CHECKS: &[Check] = &[
     ("fmt", "formatting", fmt),
-    ("tree", "file sizes, ignored tests, names in ARCHITECTURE.md, references in SPECS.md, links", tree::check),
-    ("direction", "which crate may use which (DESIGN section 3), purity of the pure ones", dependencies::direction),
-    ("licences", "every locked package is under a licence that we accept", dependencies::licences),
-    ("stacks", "one TLS, crypto, HTTP and async stack; duplicate versions", dependencies::stacks),
+    (
+        "tree",
+        "file sizes, ignored tests, names in ARCHITECTURE.md, references in SPECS.md, links",
+        tree::check,
+    ),
+    (
+        "direction",
+        "which crate may use which (DESIGN section 3), purity of the pure ones",
+        dependencies::direction,
+    ),
+    (
+        "licences",
+        "every locked package is under a licence that we accept",
+        dependencies::licences,
+    ),
+    (
+        "stacks",
+        "one TLS, crypto, HTTP and async stack; duplicate versions",
+        dependencies::stacks,
+    ),
     ("budget", "how many packages we pull in", dependencies::budget),
     ("clippy", "clippy on all targets, warnings denied", clippy),
     ("docs", "rustdoc, warnings denied", docs),
@@ -30,12 +46,18 @@ const CHECKS: &[Check] = &[
 
 /// `cargo xtask check [NAME...]`.
 pub(crate) fn main(args: &[String]) -> Result<()> {
-    if let Some(unknown) = args.iter().find(|name| CHECKS.iter().all(|check| check.0 != name.as_str())) {
+    if let Some(unknown) = args
+        .iter()
+        .find(|name| CHECKS.iter().all(|check| check.0 != name.as_str()))
+    {
         let names: Vec<&str> = CHECKS.iter().map(|check| check.0).collect();
         bail!("no check is called `{unknown}`; there are {}", names.join(", "));
     }
     let mut failed = Vec::new();
-    for (name, what, check) in CHECKS.iter().filter(|check| args.is_empty() || args.iter().any(|arg| arg == check.0)) {
+    for (name, what, check) in CHECKS
+        .iter()
+        .filter(|check| args.is_empty() || args.iter().any(|arg| arg == check.0))
+    {
         let started = Instant::now();
         let findings = check().unwrap_or_else(|error| vec![format!("{error:#}")]);
         let seconds = started.elapsed().as_secs_f32();
@@ -52,7 +74,11 @@ pub(crate) fn main(args: &[String]) -> Result<()> {
         println!("\nall checks passed");
         return Ok(());
     }
-    bail!("failed: {}; one alone: `cargo xtask check {}`", failed.join(", "), failed[0])
+    bail!(
+        "failed: {}; one alone: `cargo xtask check {}`",
+        failed.join(", "),
+        failed[0]
+    )
 }
 
 fn fmt() -> Result<Findings> {
@@ -61,14 +87,25 @@ fn fmt() -> Result<Findings> {
         Ok(_) => Ok(vec![]),
         Err(_) => {
             let mut command = cargo(["fmt", "--all", "--", "--check", "-l"]);
-            let files = command.output().map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned())?;
+            let files = command
+                .output()
+                .map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned())?;
             Ok(vec![format!("cure: cargo fmt --all\n{files}")])
         }
     }
 }
 
 fn clippy() -> Result<Findings> {
-    quiet(&mut cargo(["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"]))
+    quiet(&mut cargo([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ]))
 }
 
 fn docs() -> Result<Findings> {

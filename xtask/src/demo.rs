@@ -34,13 +34,15 @@ impl Options {
         let mut args = args.to_vec();
         let address = |args: &mut Vec<String>, name: &str, default: &str| -> Result<SocketAddr> {
             let text = take_value(args, name)?.unwrap_or_else(|| default.into());
-            text.parse().with_context(|| format!("{name}: `{text}` is not ADDRESS:PORT"))
+            text.parse()
+                .with_context(|| format!("{name}: `{text}` is not ADDRESS:PORT"))
         };
         let options = Self {
             source: !take_switch(&mut args, "--no-source"),
             http: address(&mut args, "--http", "127.0.0.1:8080")?,
             rtmp: address(&mut args, "--rtmp", "127.0.0.1:1935")?,
-            data_dir: take_value(&mut args, "--data-dir")?.map_or_else(|| root().join("var/demo"), PathBuf::from),
+            data_dir: take_value(&mut args, "--data-dir")?
+                .map_or_else(|| root().join("var/demo"), PathBuf::from),
         };
         nothing_left(&args)?;
         Ok(options)
@@ -64,13 +66,20 @@ pub(crate) fn main(args: &[String]) -> Result<()> {
     let key = stream_key(&binary, &options.data_dir)?;
 
     let mut server = Background::spawn("tidewire", serve(&binary, &options))?;
-    wait_until(&interrupt, &mut server, "the server to answer", || get(options.http, "/healthz") == Some(200))?;
+    wait_until(&interrupt, &mut server, "the server to answer", || {
+        get(options.http, "/healthz") == Some(200)
+    })?;
     let mut source = None;
     if options.source {
-        source = Some(Background::spawn("the test source", test_source(options.rtmp, &key))?);
+        source = Some(Background::spawn(
+            "the test source",
+            test_source(options.rtmp, &key),
+        )?);
         say("waiting for the first parts of the test broadcast");
         let master = format!("/live/{CHANNEL}/master.m3u8");
-        wait_until(&interrupt, &mut server, "the test broadcast", || get(options.http, &master) == Some(200))?;
+        wait_until(&interrupt, &mut server, "the test broadcast", || {
+            get(options.http, &master) == Some(200)
+        })?;
     }
     print_addresses(&options, &key);
     attend(&interrupt, &options, &key, &mut server, source)
@@ -79,7 +88,12 @@ pub(crate) fn main(args: &[String]) -> Result<()> {
 fn serve(binary: &Path, options: &Options) -> Command {
     let mut command = Command::new(binary);
     command.arg("serve").arg("--data-dir").arg(&options.data_dir);
-    command.args(["--http", &options.http.to_string(), "--rtmp", &options.rtmp.to_string()]);
+    command.args([
+        "--http",
+        &options.http.to_string(),
+        "--rtmp",
+        &options.rtmp.to_string(),
+    ]);
     command
 }
 
@@ -118,7 +132,10 @@ fn attend(
             retry_at = Some(Instant::now() + SOURCE_RETRY);
         }
         if wanted && source.is_none() && retry_at.is_none_or(|at| Instant::now() >= at) {
-            source = Some(Background::spawn("the test source", test_source(options.rtmp, key))?);
+            source = Some(Background::spawn(
+                "the test source",
+                test_source(options.rtmp, key),
+            )?);
             println!("test source started");
         }
     }
@@ -137,7 +154,11 @@ fn print_addresses(options: &Options, key: &str) {
          \n  DASH        http://{http}/live/{CHANNEL}/manifest.mpd\n\
          \n  s + Enter   {}\
          \n  Ctrl-C      ends the server and everything it started\n",
-        if options.source { "stops the test broadcast (then press Start in OBS), or starts it again" } else { "starts a test broadcast" }
+        if options.source {
+            "stops the test broadcast (then press Start in OBS), or starts it again"
+        } else {
+            "starts a test broadcast"
+        }
     );
     let _ = std::io::stdout().flush();
 }
@@ -158,17 +179,33 @@ fn stream_key(binary: &Path, data_dir: &Path) -> Result<String> {
         &["channel", "add", CHANNEL, "--json"]
     };
     let text = tidewire(words)?;
-    let answer: serde_json::Value =
-        serde_json::from_str(text.trim()).with_context(|| format!("`tidewire {}` printed no JSON", words.join(" ")))?;
-    let key = answer["stream_key"].as_str().context("no `stream_key` in the answer")?.to_owned();
-    let mut out = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&file)?;
+    let answer: serde_json::Value = serde_json::from_str(text.trim())
+        .with_context(|| format!("`tidewire {}` printed no JSON", words.join(" ")))?;
+    let key = answer["stream_key"]
+        .as_str()
+        .context("no `stream_key` in the answer")?
+        .to_owned();
+    let mut out = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&file)?;
     writeln!(out, "{key}")?;
     Ok(key)
 }
 
 fn data_dir_has_channel(binary: &Path, data_dir: &Path) -> bool {
-    let list = output(Command::new(binary).args(["channel", "list", "--json"]).arg("--data-dir").arg(data_dir));
-    list.is_ok_and(|text| text.contains(&format!("\"name\":\"{CHANNEL}\"")) || text.contains(&format!("\"name\": \"{CHANNEL}\"")))
+    let list = output(
+        Command::new(binary)
+            .args(["channel", "list", "--json"])
+            .arg("--data-dir")
+            .arg(data_dir),
+    );
+    list.is_ok_and(|text| {
+        text.contains(&format!("\"name\":\"{CHANNEL}\""))
+            || text.contains(&format!("\"name\": \"{CHANNEL}\""))
+    })
 }
 
 /// 1280x720p30 with the UTC time in milliseconds and a beep each second; cheap enough for a laptop beside the ladder.
@@ -176,9 +213,24 @@ pub(crate) fn test_source(rtmp: SocketAddr, key: &str) -> Command {
     let mut command = Command::new("ffmpeg");
     command.args(["-hide_banner", "-nostdin", "-loglevel", "error"]);
     command.args(["-re", "-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=30"]);
-    command.args(["-re", "-f", "lavfi", "-i", "aevalsrc=0.2*sin(2*PI*1000*t)*lt(mod(t\\,1)\\,0.08):s=48000:c=mono"]);
+    command.args([
+        "-re",
+        "-f",
+        "lavfi",
+        "-i",
+        "aevalsrc=0.2*sin(2*PI*1000*t)*lt(mod(t\\,1)\\,0.08):s=48000:c=mono",
+    ]);
     command.args(["-vf", &clock_filter(72), "-pix_fmt", "yuv420p"]);
-    command.args(["-c:v", "libx264", "-preset", "veryfast", "-tune", "zerolatency", "-profile:v", "high"]);
+    command.args([
+        "-c:v",
+        "libx264",
+        "-preset",
+        "veryfast",
+        "-tune",
+        "zerolatency",
+        "-profile:v",
+        "high",
+    ]);
     command.args(["-g", "60", "-keyint_min", "60", "-sc_threshold", "0"]);
     command.args(["-b:v", "2500k", "-maxrate", "2500k", "-bufsize", "1250k"]);
     command.args(["-c:a", "aac", "-b:a", "128k", "-ar", "48000", "-ac", "2"]);
@@ -188,7 +240,9 @@ pub(crate) fn test_source(rtmp: SocketAddr, key: &str) -> Command {
 
 /// A `drawtext` filter that writes the wall clock (UTC, milliseconds) into the picture.
 fn clock_filter(size: u32) -> String {
-    let font = needs::font().map(|file| format!("fontfile={file}:")).unwrap_or_default();
+    let font = needs::font()
+        .map(|file| format!("fontfile={file}:"))
+        .unwrap_or_default();
     format!(
         "drawtext={font}text='%{{gmtime\\:%H\\\\\\:%M\\\\\\:%S.%3N}} UTC':fontsize={size}:x=(w-tw)/2:y=h*0.72:\
          fontcolor=white:box=1:boxcolor=black@0.7:boxborderw=16"
@@ -235,7 +289,11 @@ fn wait_until(
 fn get(address: SocketAddr, path: &str) -> Option<u16> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
     let mut head = [0_u8; 12];
     stream.read_exact(&mut head).ok()?;
     std::str::from_utf8(&head[9..12]).ok()?.parse().ok()

@@ -3,7 +3,11 @@
 //! The only entry point a person or CI needs. It installs what is missing (`needs`), builds, and runs; every
 //! subcommand lives in the module of its name. No async runtime and few dependencies, so that it builds in seconds on a
 //! fresh machine.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks on stdout")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool talks on stdout"
+)]
 
 mod bench;
 mod check;

@@ -51,7 +51,10 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
         return Ok(());
     }
     let packages: Vec<&str> = missing.iter().flat_map(|need| need.packages()).copied().collect();
-    let by_hand = format!("sudo apt-get update && sudo apt-get install --yes --no-install-recommends {}", packages.join(" "));
+    let by_hand = format!(
+        "sudo apt-get update && sudo apt-get install --yes --no-install-recommends {}",
+        packages.join(" ")
+    );
     let Some(prefix) = apt_prefix() else {
         bail!(
             "missing: {missing:?}, and this user cannot install packages (not root, no password-less sudo, or no apt-get).\n\
@@ -76,7 +79,11 @@ fn apt_prefix() -> Option<Vec<&'static str>> {
         return Some(vec![]);
     }
     find("sudo")?;
-    let quiet = cmd("sudo", ["-n", "true"]).stdout(Stdio::null()).stderr(Stdio::null()).status().ok()?;
+    let quiet = cmd("sudo", ["-n", "true"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .ok()?;
     quiet.success().then(|| vec!["sudo", "-n"])
 }
 
@@ -90,35 +97,52 @@ fn apt(prefix: &[&str], args: &[&str]) -> Result<()> {
 
 /// The browser binary.
 pub(crate) fn chromium() -> Option<std::path::PathBuf> {
-    ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"].into_iter().find_map(find)
+    [
+        "chromium",
+        "chromium-browser",
+        "google-chrome",
+        "google-chrome-stable",
+    ]
+    .into_iter()
+    .find_map(find)
 }
 
 /// nginx, which Debian keeps out of a plain user's `PATH`.
 pub(crate) fn nginx() -> Option<std::path::PathBuf> {
-    find("nginx").or_else(|| Some("/usr/sbin/nginx".into()).filter(|file: &std::path::PathBuf| file.is_file()))
+    find("nginx")
+        .or_else(|| Some("/usr/sbin/nginx".into()).filter(|file: &std::path::PathBuf| file.is_file()))
 }
 
 /// nginx's loadable RTMP module.
 pub(crate) fn nginx_rtmp_module() -> Option<&'static Path> {
-    ["/usr/lib/nginx/modules/ngx_rtmp_module.so", "/usr/lib64/nginx/modules/ngx_rtmp_module.so"]
-        .into_iter()
-        .map(Path::new)
-        .find(|file| file.is_file())
+    [
+        "/usr/lib/nginx/modules/ngx_rtmp_module.so",
+        "/usr/lib64/nginx/modules/ngx_rtmp_module.so",
+    ]
+    .into_iter()
+    .map(Path::new)
+    .find(|file| file.is_file())
 }
 
 /// A monospace font file for `drawtext`: fontconfig's choice, else the usual places.
 pub(crate) fn font() -> Option<String> {
     if let Some(fc_match) = find("fc-match") {
-        let out = Command::new(fc_match).args(["--format", "%{file}", "monospace"]).output().ok()?;
+        let out = Command::new(fc_match)
+            .args(["--format", "%{file}", "monospace"])
+            .output()
+            .ok()?;
         let file = String::from_utf8_lossy(&out.stdout).trim().to_owned();
         if Path::new(&file).is_file() {
             return Some(file);
         }
     }
-    ["/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf", "/usr/share/fonts/dejavu/DejaVuSansMono.ttf"]
-        .into_iter()
-        .find(|file| Path::new(file).is_file())
-        .map(Into::into)
+    [
+        "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf",
+        "/usr/share/fonts/dejavu/DejaVuSansMono.ttf",
+    ]
+    .into_iter()
+    .find(|file| Path::new(file).is_file())
+    .map(Into::into)
 }
 
 /// `npm ci` in `dir`, unless `node_modules` is as new as the lock file.
@@ -132,10 +156,15 @@ pub(crate) fn npm(dir: &Path) -> Result<()> {
         return Ok(());
     }
     ensure(&[Need::Node])?;
-    say(format!("npm ci in {}", dir.file_name().unwrap_or_default().to_string_lossy()));
+    say(format!(
+        "npm ci in {}",
+        dir.file_name().unwrap_or_default().to_string_lossy()
+    ));
     let command = if lock.is_file() { "ci" } else { "install" };
-    run(cmd("npm", [command, "--no-audit", "--no-fund", "--loglevel=error"])
-        .env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1")
-        .current_dir(dir)
-        .stdin(Stdio::null()))
+    run(
+        cmd("npm", [command, "--no-audit", "--no-fund", "--loglevel=error"])
+            .env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1")
+            .current_dir(dir)
+            .stdin(Stdio::null()),
+    )
 }

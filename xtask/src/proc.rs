@@ -30,7 +30,9 @@ pub(crate) fn say(line: impl AsRef<str>) {
 /// The first file named `program` in `PATH`.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
 }
 
 /// A command from words.
@@ -47,10 +49,20 @@ pub(crate) fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Comma
 
 /// The command as a person would type it.
 pub(crate) fn shown(command: &Command) -> String {
-    let mut words = vec![Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned()];
+    let mut words = vec![
+        Path::new(command.get_program())
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+    ];
     words.extend(command.get_args().map(|arg| {
         let arg = arg.to_string_lossy();
-        if arg.is_empty() || arg.contains([' ', '"', '$', ';', '*']) { format!("'{arg}'") } else { arg.into_owned() }
+        if arg.is_empty() || arg.contains([' ', '"', '$', ';', '*']) {
+            format!("'{arg}'")
+        } else {
+            arg.into_owned()
+        }
     }));
     words.join(" ")
 }
@@ -58,7 +70,9 @@ pub(crate) fn shown(command: &Command) -> String {
 /// Runs to the end with our own stdout and stderr; a non-zero exit is an error that names the command.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let text = shown(command);
-    let status = command.status().with_context(|| format!("cannot start `{text}`"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start `{text}`"))?;
     if !status.success() {
         bail!("`{text}` ended with {status}");
     }
@@ -68,7 +82,10 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// Runs to the end and returns stdout; the tail of stderr is in the error.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let text = shown(command);
-    let out = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{text}`"))?;
+    let out = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start `{text}`"))?;
     if !out.status.success() {
         let stderr = String::from_utf8_lossy(&out.stderr);
         let tail: Vec<&str> = stderr.lines().rev().take(15).collect();
@@ -91,7 +108,10 @@ impl Background {
         if let Some(setpriv) = find("setpriv") {
             // Also a SIGKILL of xtask must not leave a server behind.
             let mut wrapped = Command::new(setpriv);
-            wrapped.args(["--pdeathsig", "TERM", "--"]).arg(command.get_program()).args(command.get_args());
+            wrapped
+                .args(["--pdeathsig", "TERM", "--"])
+                .arg(command.get_program())
+                .args(command.get_args());
             for (key, value) in command.get_envs() {
                 match value {
                     Some(value) => wrapped.env(key, value),
@@ -108,7 +128,10 @@ impl Background {
             .stdin(Stdio::null())
             .spawn()
             .with_context(|| format!("cannot start {name}: `{}`", shown(&command)))?;
-        Ok(Self { name: name.into(), child })
+        Ok(Self {
+            name: name.into(),
+            child,
+        })
     }
 
     /// Why it ended, when it has ended.
@@ -143,8 +166,13 @@ pub(crate) struct Interrupt(Arc<AtomicBool>);
 impl Interrupt {
     pub(crate) fn install() -> Result<Self> {
         let flag = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-            signal_hook::flag::register(signal, Arc::clone(&flag)).context("cannot install a signal handler")?;
+        for signal in [
+            signal_hook::consts::SIGINT,
+            signal_hook::consts::SIGTERM,
+            signal_hook::consts::SIGHUP,
+        ] {
+            signal_hook::flag::register(signal, Arc::clone(&flag))
+                .context("cannot install a signal handler")?;
         }
         Ok(Self(flag))
     }
@@ -156,7 +184,10 @@ impl Interrupt {
 
 /// Takes `--name VALUE` out of `args`.
 pub(crate) fn take_value(args: &mut Vec<String>, name: &str) -> Result<Option<String>> {
-    let Some(at) = args.iter().position(|arg| arg == name || arg.starts_with(&format!("{name}="))) else {
+    let Some(at) = args
+        .iter()
+        .position(|arg| arg == name || arg.starts_with(&format!("{name}=")))
+    else {
         return Ok(None);
     };
     if let Some((_, value)) = args[at].split_once('=') {

@@ -12,10 +12,27 @@ pub(crate) fn main(args: &[String]) -> Result<()> {
     needs::npm(&root().join("e2e/browser"))?;
     web::build(false)?;
     say("building the release binary and the soak run");
-    run(&mut cargo(["build", "--release", "--quiet", "--locked", "-p", "tidewire"]))?;
-    run(&mut cargo(["build", "--quiet", "--locked", "-p", "tidewire-e2e", "--bin", "tidewire-soak"]))?;
+    run(&mut cargo([
+        "build",
+        "--release",
+        "--quiet",
+        "--locked",
+        "-p",
+        "tidewire",
+    ]))?;
+    run(&mut cargo([
+        "build",
+        "--quiet",
+        "--locked",
+        "-p",
+        "tidewire-e2e",
+        "--bin",
+        "tidewire-soak",
+    ]))?;
     let mut command = std::process::Command::new(target_dir().join("debug/tidewire-soak"));
-    command.args(args).env("TIDEWIRE_BIN", target_dir().join("release/tidewire"));
+    command
+        .args(args)
+        .env("TIDEWIRE_BIN", target_dir().join("release/tidewire"));
     if let Some(chromium) = needs::chromium() {
         command.env("TIDEWIRE_CHROMIUM", chromium);
     }

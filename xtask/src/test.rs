@@ -21,7 +21,11 @@ pub(crate) fn main(args: &[String]) -> Result<()> {
     let mut args = args.to_vec();
     let plan = Plan {
         quick: take_switch(&mut args, "--quick"),
-        profile: if take_switch(&mut args, "--dev") { "debug" } else { "release" },
+        profile: if take_switch(&mut args, "--dev") {
+            "debug"
+        } else {
+            "release"
+        },
         only: take_value(&mut args, "--only")?,
     };
     nothing_left(&args)?;
@@ -76,18 +80,53 @@ fn install(plan: &Plan) -> Result<()> {
         list.push(Need::Chromium);
     }
     needs::ensure(&list)?;
-    if plan.quick { Ok(()) } else { needs::npm(&root().join("e2e/browser")) }
+    if plan.quick {
+        Ok(())
+    } else {
+        needs::npm(&root().join("e2e/browser"))
+    }
 }
 
 fn unit(_: &Plan) -> Result<()> {
     if find("cargo-nextest").is_some() {
-        run(&mut cargo(["nextest", "run", "--workspace", "--exclude", "tidewire-e2e", "--locked", "--no-fail-fast", "--no-tests=pass"]))?;
+        run(&mut cargo([
+            "nextest",
+            "run",
+            "--workspace",
+            "--exclude",
+            "tidewire-e2e",
+            "--locked",
+            "--no-fail-fast",
+            "--no-tests=pass",
+        ]))?;
     } else {
-        run(&mut cargo(["test", "--workspace", "--exclude", "tidewire-e2e", "--locked", "--lib", "--bins", "--tests"]))?;
+        run(&mut cargo([
+            "test",
+            "--workspace",
+            "--exclude",
+            "tidewire-e2e",
+            "--locked",
+            "--lib",
+            "--bins",
+            "--tests",
+        ]))?;
     }
     // The history checker's own rules are tests of the e2e library.
-    run(&mut cargo(["test", "--locked", "--quiet", "-p", "tidewire-e2e", "--lib"]))?;
-    run(&mut cargo(["test", "--workspace", "--locked", "--quiet", "--doc"]))
+    run(&mut cargo([
+        "test",
+        "--locked",
+        "--quiet",
+        "-p",
+        "tidewire-e2e",
+        "--lib",
+    ]))?;
+    run(&mut cargo([
+        "test",
+        "--workspace",
+        "--locked",
+        "--quiet",
+        "--doc",
+    ]))
 }
 
 /// A few seconds for each fuzz target, on the stable compiler (the targets are plain tests over a fixed seed then).
@@ -113,7 +152,16 @@ fn build(plan: &Plan) -> Result<()> {
 fn e2e(plan: &Plan) -> Result<()> {
     let binary = target_dir().join(plan.profile).join("tidewire");
     // One at a time: the scenarios measure latencies, and two cores hold one encoder and one browser.
-    let mut command = cargo(["test", "--locked", "-p", "tidewire-e2e", "--test", "it", "--", "--test-threads=1"]);
+    let mut command = cargo([
+        "test",
+        "--locked",
+        "-p",
+        "tidewire-e2e",
+        "--test",
+        "it",
+        "--",
+        "--test-threads=1",
+    ]);
     if plan.quick {
         command.args(["--skip", "browser", "--skip", "slow"]);
     }

@@ -47,7 +47,9 @@ pub(crate) fn checks() -> Result<()> {
     for script in ["check", "lint", "test"] {
         if manifest["scripts"][script].is_string() {
             say(format!("web: npm run {script}"));
-            run(cmd("npm", ["run", "--silent", script]).env("CI", "1").current_dir(&web))?;
+            run(cmd("npm", ["run", "--silent", script])
+                .env("CI", "1")
+                .current_dir(&web))?;
         }
     }
     Ok(())
@@ -61,7 +63,9 @@ fn stamp(web: &Path) -> Result<u64> {
     let mut hash = DefaultHasher::new();
     for file in &files {
         file.strip_prefix(web).unwrap_or(file).hash(&mut hash);
-        std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?.hash(&mut hash);
+        std::fs::read(file)
+            .with_context(|| format!("cannot read {}", file.display()))?
+            .hash(&mut hash);
     }
     Ok(hash.finish())
 }
@@ -71,7 +75,11 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let kind = entry.file_type()?;
-        if kind.is_dir() && !["node_modules", "dist", "test-results"].iter().any(|skip| name == *skip) {
+        if kind.is_dir()
+            && !["node_modules", "dist", "test-results"]
+                .iter()
+                .any(|skip| name == *skip)
+        {
             collect(&entry.path(), files)?;
         } else if kind.is_file() {
             files.push(entry.path());

@@ -26,8 +26,24 @@ const TOOLS: &[(&str, &[&str])] = &[("xtask", &[]), ("tidewire-e2e", &[]), ("tid
 
 /// What must never be reached from a pure crate.
 const IMPURE: &[&str] = &[
-    "tokio", "async-std", "smol", "mio", "polling", "socket2", "hyper", "hyper-util", "axum", "reqwest", "sqlx",
-    "rusqlite", "rustls", "rand", "getrandom", "chrono", "time", "tracing-subscriber",
+    "tokio",
+    "async-std",
+    "smol",
+    "mio",
+    "polling",
+    "socket2",
+    "hyper",
+    "hyper-util",
+    "axum",
+    "reqwest",
+    "sqlx",
+    "rusqlite",
+    "rustls",
+    "rand",
+    "getrandom",
+    "chrono",
+    "time",
+    "tracing-subscriber",
 ];
 
 /// Second stacks: we have rustls with ring, hyper 1, tokio, SQLite through sqlx.
@@ -54,8 +70,14 @@ const BANNED: &[(&str, &str)] = &[
 
 /// Two incompatible versions of these are accepted, for the reason given.
 const DUPLICATES: &[(&str, &str)] = &[
-    ("hashbrown", "each of indexmap, sqlx and hashlink pins its own; small"),
-    ("getrandom", "ring 0.17 is on 0.2, everything newer on 0.3 or later"),
+    (
+        "hashbrown",
+        "each of indexmap, sqlx and hashlink pins its own; small",
+    ),
+    (
+        "getrandom",
+        "ring 0.17 is on 0.2, everything newer on 0.3 or later",
+    ),
     ("thiserror", "older leaves still use 1"),
     ("thiserror-impl", "older leaves still use 1"),
     ("windows-sys", "not built on our platforms"),
@@ -76,13 +98,21 @@ const PURE_PACKAGES_MAX: usize = 40;
 const PRODUCT_PACKAGES_MAX: usize = 350;
 
 fn package_name(room: &str) -> String {
-    if room == "tidewire" { room.into() } else { format!("tidewire-{room}") }
+    if room == "tidewire" {
+        room.into()
+    } else {
+        format!("tidewire-{room}")
+    }
 }
 
 fn allowed(package: &str) -> Option<BTreeSet<String>> {
     let pure = || PURE.iter().map(|room| package_name(room));
     if package == "tidewire" {
-        return Some(pure().chain(SHELLS.iter().map(|(room, _)| package_name(room))).collect());
+        return Some(
+            pure()
+                .chain(SHELLS.iter().map(|(room, _)| package_name(room)))
+                .collect(),
+        );
     }
     if let Some((_, extra)) = TOOLS.iter().find(|(name, _)| *name == package) {
         return Some(extra.iter().map(|room| package_name(room)).collect());
@@ -92,7 +122,11 @@ fn allowed(package: &str) -> Option<BTreeSet<String>> {
         return Some(pure().collect());
     }
     let (_, extra) = SHELLS.iter().find(|(name, _)| *name == room)?;
-    Some(pure().chain(extra.iter().map(|room| package_name(room))).collect())
+    Some(
+        pure()
+            .chain(extra.iter().map(|room| package_name(room)))
+            .collect(),
+    )
 }
 
 /// Edges between our own crates, and what the pure ones reach outside.
@@ -101,20 +135,33 @@ pub(crate) fn direction() -> Result<Findings> {
     let mut findings = Vec::new();
     for package in graph.packages.values().filter(|package| package.is_member) {
         let Some(allowed) = allowed(&package.name) else {
-            findings.push(format!("{} has no row in xtask/src/check/dependencies.rs", package.name));
+            findings.push(format!(
+                "{} has no row in xtask/src/check/dependencies.rs",
+                package.name
+            ));
             continue;
         };
-        for used in package.uses.iter().filter_map(|id| graph.packages.get(id)).filter(|used| used.is_member) {
+        for used in package
+            .uses
+            .iter()
+            .filter_map(|id| graph.packages.get(id))
+            .filter(|used| used.is_member)
+        {
             if !allowed.contains(&used.name) {
                 findings.push(format!("{} must not use {}", package.name, used.name));
             }
         }
     }
     for room in PURE {
-        let Some(root) = graph.member(&package_name(room)) else { continue };
+        let Some(root) = graph.member(&package_name(room)) else {
+            continue;
+        };
         for package in graph.external([root]) {
             if IMPURE.contains(&package.name.as_str()) {
-                findings.push(format!("{room} is pure, but reaches {} {}", package.name, package.version));
+                findings.push(format!(
+                    "{room} is pure, but reaches {} {}",
+                    package.name, package.version
+                ));
             }
         }
     }
@@ -131,7 +178,10 @@ pub(crate) fn licences() -> Result<Findings> {
     Ok(refused
         .map(|package| {
             let licence = package.license.as_deref().unwrap_or("(none stated)");
-            format!("{} {}: {licence} is not accepted (xtask/src/check/spdx.rs)", package.name, package.version)
+            format!(
+                "{} {}: {licence} is not accepted (xtask/src/check/spdx.rs)",
+                package.name, package.version
+            )
         })
         .collect())
 }
@@ -139,20 +189,31 @@ pub(crate) fn licences() -> Result<Findings> {
 /// Banned packages, and incompatible versions side by side in the product.
 pub(crate) fn stacks() -> Result<Findings> {
     let graph = Graph::load()?;
-    let Some(root) = graph.member("tidewire") else { return Ok(vec!["there is no package `tidewire`".into()]) };
+    let Some(root) = graph.member("tidewire") else {
+        return Ok(vec!["there is no package `tidewire`".into()]);
+    };
     let reached = graph.external([root]);
     let mut findings = Vec::new();
     let mut versions: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for package in &reached {
         if let Some((_, instead)) = BANNED.iter().find(|(name, _)| *name == package.name) {
-            findings.push(format!("{} {} is a second stack: {instead}", package.name, package.version));
+            findings.push(format!(
+                "{} {} is a second stack: {instead}",
+                package.name, package.version
+            ));
         }
-        versions.entry(&package.name).or_default().insert(compatible(&package.version));
+        versions
+            .entry(&package.name)
+            .or_default()
+            .insert(compatible(&package.version));
     }
     for (name, versions) in versions {
         if versions.len() > 1 && DUPLICATES.iter().all(|(known, _)| *known != name) {
             let list: Vec<&str> = versions.iter().map(String::as_str).collect();
-            findings.push(format!("{name} is there as {}: unify, or give a reason in DUPLICATES", list.join(" and ")));
+            findings.push(format!(
+                "{name} is there as {}: unify, or give a reason in DUPLICATES",
+                list.join(" and ")
+            ));
         }
     }
     Ok(findings)
@@ -173,15 +234,23 @@ fn compatible(version: &str) -> String {
 pub(crate) fn budget() -> Result<Findings> {
     let graph = Graph::load()?;
     let pure: Vec<String> = PURE.iter().map(|room| package_name(room)).collect();
-    let pure = graph.external(pure.iter().filter_map(|name| graph.member(name))).len();
+    let pure = graph
+        .external(pure.iter().filter_map(|name| graph.member(name)))
+        .len();
     let product = graph.external(graph.member("tidewire")).len();
-    println!("     packages: pure crates {pure} of {PURE_PACKAGES_MAX}, binary {product} of {PRODUCT_PACKAGES_MAX}");
+    println!(
+        "     packages: pure crates {pure} of {PURE_PACKAGES_MAX}, binary {product} of {PRODUCT_PACKAGES_MAX}"
+    );
     let mut findings = Vec::new();
     if pure > PURE_PACKAGES_MAX {
-        findings.push(format!("the pure crates reach {pure} external packages, {PURE_PACKAGES_MAX} are allowed"));
+        findings.push(format!(
+            "the pure crates reach {pure} external packages, {PURE_PACKAGES_MAX} are allowed"
+        ));
     }
     if product > PRODUCT_PACKAGES_MAX {
-        findings.push(format!("the binary reaches {product} external packages, {PRODUCT_PACKAGES_MAX} are allowed"));
+        findings.push(format!(
+            "the binary reaches {product} external packages, {PRODUCT_PACKAGES_MAX} are allowed"
+        ));
     }
     Ok(findings)
 }
@@ -192,18 +261,41 @@ mod tests {
 
     #[test]
     fn versions_that_cargo_unifies_are_one() {
-        for (version, expected) in [("1.2.3", "1"), ("0.4.9", "0.4"), ("0.0.7", "0.0.7"), ("12.0.0+x", "12")] {
+        for (version, expected) in [
+            ("1.2.3", "1"),
+            ("0.4.9", "0.4"),
+            ("0.0.7", "0.0.7"),
+            ("12.0.0+x", "12"),
+        ] {
             assert_eq!(compatible(version), expected);
         }
     }
 
     #[test]
     fn nobody_may_use_the_binary_and_pure_crates_use_no_shell() {
-        for package in ["tidewire-media", "tidewire-hub", "tidewire-live", "tidewire-api", "xtask", "tidewire-e2e"] {
-            assert!(!allowed(package).expect("has a row").contains("tidewire"), "{package}");
+        for package in [
+            "tidewire-media",
+            "tidewire-hub",
+            "tidewire-live",
+            "tidewire-api",
+            "xtask",
+            "tidewire-e2e",
+        ] {
+            assert!(
+                !allowed(package).expect("has a row").contains("tidewire"),
+                "{package}"
+            );
         }
-        assert!(!allowed("tidewire-package").expect("has a row").contains("tidewire-platform"));
-        assert!(allowed("tidewire-live").expect("has a row").contains("tidewire-transcode"));
+        assert!(
+            !allowed("tidewire-package")
+                .expect("has a row")
+                .contains("tidewire-platform")
+        );
+        assert!(
+            allowed("tidewire-live")
+                .expect("has a row")
+                .contains("tidewire-transcode")
+        );
         assert_eq!(allowed("tidewire-newcomer"), None);
     }
 }

@@ -28,42 +28,66 @@ pub(crate) struct Graph {
 impl Graph {
     pub(crate) fn load() -> Result<Self> {
         let host = output(&mut std::process::Command::new("rustc").arg("-vV"))?;
-        let host = host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc -vV names no host")?;
-        let text = output(&mut cargo(["metadata", "--format-version", "1", "--locked", "--filter-platform", host]))?;
+        let host = host
+            .lines()
+            .find_map(|line| line.strip_prefix("host: "))
+            .context("rustc -vV names no host")?;
+        let text = output(&mut cargo([
+            "metadata",
+            "--format-version",
+            "1",
+            "--locked",
+            "--filter-platform",
+            host,
+        ]))?;
         Self::parse(&serde_json::from_str(&text)?)
     }
 
     fn parse(metadata: &Value) -> Result<Self> {
-        let members: BTreeSet<&str> = array(&metadata["workspace_members"])?.iter().filter_map(Value::as_str).collect();
+        let members: BTreeSet<&str> = array(&metadata["workspace_members"])?
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
         let mut packages = BTreeMap::new();
         for package in array(&metadata["packages"])? {
             let id = text(&package["id"])?;
-            packages.insert(id.clone(), Package {
-                name: text(&package["name"])?,
-                version: text(&package["version"])?,
-                license: package["license"].as_str().map(str::to_owned),
-                is_member: members.contains(id.as_str()),
-                uses: BTreeSet::new(),
-            });
+            packages.insert(
+                id.clone(),
+                Package {
+                    name: text(&package["name"])?,
+                    version: text(&package["version"])?,
+                    license: package["license"].as_str().map(str::to_owned),
+                    is_member: members.contains(id.as_str()),
+                    uses: BTreeSet::new(),
+                },
+            );
         }
         for node in array(&metadata["resolve"]["nodes"])? {
             let id = text(&node["id"])?;
             let mut uses = BTreeSet::new();
             for dependency in array(&node["deps"])? {
                 // `kind` is null for a normal dependency, else "build" or "dev".
-                let outside_tests = array(&dependency["dep_kinds"])?.iter().any(|kind| kind["kind"] != "dev");
+                let outside_tests = array(&dependency["dep_kinds"])?
+                    .iter()
+                    .any(|kind| kind["kind"] != "dev");
                 if outside_tests {
                     uses.insert(text(&dependency["pkg"])?);
                 }
             }
-            packages.get_mut(&id).with_context(|| format!("{id} has no package"))?.uses = uses;
+            packages
+                .get_mut(&id)
+                .with_context(|| format!("{id} has no package"))?
+                .uses = uses;
         }
         Ok(Self { packages })
     }
 
     /// Our package of that name.
     pub(crate) fn member(&self, name: &str) -> Option<&str> {
-        self.packages.iter().find(|(_, package)| package.is_member && package.name == name).map(|(id, _)| id.as_str())
+        self.packages
+            .iter()
+            .find(|(_, package)| package.is_member && package.name == name)
+            .map(|(id, _)| id.as_str())
     }
 
     /// Everything that is reached from `roots`, them included.
@@ -82,14 +106,23 @@ impl Graph {
 
     /// The external packages among those reached from `roots`.
     pub(crate) fn external<'a>(&'a self, roots: impl IntoIterator<Item = &'a str>) -> Vec<&'a Package> {
-        self.closure(roots).into_iter().filter_map(|id| self.packages.get(id)).filter(|p| !p.is_member).collect()
+        self.closure(roots)
+            .into_iter()
+            .filter_map(|id| self.packages.get(id))
+            .filter(|p| !p.is_member)
+            .collect()
     }
 }
 
 fn array(value: &Value) -> Result<&Vec<Value>> {
-    value.as_array().context("cargo metadata has another shape than expected")
+    value
+        .as_array()
+        .context("cargo metadata has another shape than expected")
 }
 
 fn text(value: &Value) -> Result<String> {
-    Ok(value.as_str().context("cargo metadata has another shape than expected")?.to_owned())
+    Ok(value
+        .as_str()
+        .context("cargo metadata has another shape than expected")?
+        .to_owned())
 }
