@@ -1,0 +1,626 @@
+//! The task of one stream.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use event_listener::EventListener;
+use hub::{Item, Reader, Severity, Start};
+use media::ladder::{Source, SourceRung};
+use media::{AudioCodec, MediaKind, Micros, Sample, Track, TrackConfig};
+use package::{Mode, Notice, Packager, RenditionId, RenditionSpec, Role};
+use transcode::{AudioToAac, LadderEvent, LadderSpec, VideoLadder};
+
+use crate::rungs::FeedSink;
+use crate::{Broadcast, Clock, EncoderState, Encoders, LiveConfig, sentences};
+
+/// Name of the rendition that carries the publisher's own pictures.
+const SOURCE: &str = "source";
+/// Name of the rendition that carries the sound.
+const AUDIO: &str = "audio";
+/// Feed of sound that had to be transcoded.
+const AUDIO_FEED: &str = "aac";
+/// Samples handled before the task lets others run.
+const BATCH: usize = 64;
+/// Samples kept for a ladder that has not started (10 s at 120 frames a second).
+const KEPT_MAX: usize = 1200;
+/// A stream that has shown only one kind of track for so long is said to lack the other.
+const PRESENCE_AFTER_US: Micros = 5_000_000;
+/// How long a passing trouble is shown.
+const TROUBLE_SHOWN_US: Micros = 30_000_000;
+/// How often the wall clock of media 0 is taken anew.
+const CLOCK_EVERY_US: Micros = 1_000_000;
+
+type LadderEvents = Pin<Box<dyn Future<Output = (Arc<VideoLadder>, Option<LadderEvent>)> + Send>>;
+
+enum Wake {
+    Source(Item),
+    Rung(usize, Item),
+    Ladder(Arc<VideoLadder>, Option<LadderEvent>),
+    EncodersChanged,
+    Deadline,
+}
+
+struct Rung {
+    name: String,
+    id: RenditionId,
+    kind: MediaKind,
+    reader: Reader,
+    is_over: bool,
+}
+
+/// Owns a stream's packager and its encoders until the stream ends.
+pub(crate) struct StreamTask {
+    broadcast: Arc<Broadcast>,
+    encoders: Encoders,
+    encoders_changed: EventListener,
+    config: LiveConfig,
+    clock: Clock,
+    packager: Packager,
+    source: Reader,
+    video: Option<(RenditionId, Arc<Track>)>,
+    audio: Option<(RenditionId, Arc<Track>)>,
+    /// The audio that is pushed to `audio_child` instead of the packager.
+    audio_child: Option<AudioToAac>,
+    mode: Option<Mode>,
+    ladder: Option<Arc<VideoLadder>>,
+    ladder_events: Option<LadderEvents>,
+    ladder_refused: bool,
+    /// Pictures since the last place where a ladder can start, until there is one.
+    kept: Vec<(Arc<Sample>, bool)>,
+    rungs: Vec<Rung>,
+    sleep: Pin<Box<tokio::time::Sleep>>,
+    sleep_until: Micros,
+    opened_us: Micros,
+    clock_set_us: Option<Micros>,
+    trouble_until: Option<Micros>,
+    presence_said: bool,
+}
+
+impl StreamTask {
+    pub(crate) fn new(
+        broadcast: Arc<Broadcast>,
+        encoders: Encoders,
+        config: LiveConfig,
+        clock: Clock,
+    ) -> Self {
+        let mut package = config.package.clone();
+        package.encoder_available = encoders.get().may_encode() && !config.profiles.is_empty();
+        let packager = Packager::new(package, Arc::clone(&broadcast.window));
+        let source = broadcast.stream.source().reader(Start::Oldest);
+        let opened_us = clock.now();
+        Self {
+            encoders_changed: encoders.changed(),
+            encoders,
+            config,
+            clock,
+            packager,
+            source,
+            video: None,
+            audio: None,
+            audio_child: None,
+            mode: None,
+            ladder: None,
+            ladder_events: None,
+            ladder_refused: false,
+            kept: Vec::new(),
+            rungs: Vec::new(),
+            sleep: Box::pin(tokio::time::sleep(Duration::from_secs(3600))),
+            sleep_until: Micros::MAX,
+            opened_us,
+            clock_set_us: None,
+            trouble_until: None,
+            presence_said: false,
+            broadcast,
+        }
+    }
+
+    /// Runs until the stream has ended.
+    pub(crate) async fn run(mut self) {
+        // The timer must belong to the runtime that runs the task.
+        self.sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
+        self.say_encoders();
+        let mut handled = 0;
+        loop {
+            self.arm();
+            let wake = poll_fn(|context| self.poll_wake(context)).await;
+            let now = self.clock.now();
+            if let Wake::Source(Item::End) = wake {
+                break;
+            }
+            self.handle(wake, now);
+            handled += 1;
+            if handled % BATCH == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.finish().await;
+    }
+
+    fn poll_wake(&mut self, context: &mut Context<'_>) -> Poll<Wake> {
+        for (index, rung) in self.rungs.iter_mut().enumerate() {
+            if rung.is_over {
+                continue;
+            }
+            if let Poll::Ready(item) = rung.reader.poll_next(context) {
+                return Poll::Ready(Wake::Rung(index, item));
+            }
+        }
+        if let Poll::Ready(item) = self.source.poll_next(context) {
+            return Poll::Ready(Wake::Source(item));
+        }
+        if let Some(events) = &mut self.ladder_events {
+            if let Poll::Ready((ladder, event)) = events.as_mut().poll(context) {
+                self.ladder_events = None;
+                return Poll::Ready(Wake::Ladder(ladder, event));
+            }
+        }
+        if Pin::new(&mut self.encoders_changed).poll(context).is_ready() {
+            self.encoders_changed = self.encoders.changed();
+            return Poll::Ready(Wake::EncodersChanged);
+        }
+        self.sleep.as_mut().poll(context).map(|()| Wake::Deadline)
+    }
+
+    fn handle(&mut self, wake: Wake, now: Micros) {
+        match wake {
+            Wake::Source(item) => self.handle_source(item, now),
+            Wake::Rung(index, item) => self.handle_rung(index, item, now),
+            Wake::Ladder(ladder, Some(event)) => {
+                self.handle_ladder(event);
+                self.ladder_events = Some(next_event(ladder));
+            }
+            Wake::Ladder(_, None) => {}
+            Wake::EncodersChanged => {
+                self.say_encoders();
+                self.start_ladder();
+            }
+            Wake::Deadline => {
+                self.sleep_until = Micros::MAX;
+                self.packager.handle_timeout(now);
+                self.pass_time(now);
+            }
+        }
+        self.take_notices(now);
+    }
+
+    fn handle_source(&mut self, item: Item, now: Micros) {
+        match item {
+            Item::Track(track) => match track.kind() {
+                MediaKind::Video => self.set_video(track),
+                MediaKind::Audio => self.set_audio(track),
+            },
+            Item::Sample(MediaKind::Video, sample) => self.push_video(sample, now),
+            Item::Sample(MediaKind::Audio, sample) => self.push_audio(sample, now),
+            Item::Discontinuity => self.discontinuity(now),
+            Item::Skipped { samples } => {
+                tracing::warn!(
+                    channel = self.channel(),
+                    samples,
+                    "packaging fell behind its source"
+                );
+                self.discontinuity(now);
+            }
+            Item::End => {}
+        }
+    }
+
+    fn set_video(&mut self, track: Arc<Track>) {
+        let packager = &mut self.packager;
+        let id = self.video.as_ref().map_or_else(
+            || {
+                let spec = RenditionSpec {
+                    name: SOURCE.to_owned(),
+                    role: Role::Source,
+                    declared_bitrate: None,
+                };
+                packager.add_rendition(spec)
+            },
+            |(id, _)| *id,
+        );
+        packager.set_track(id, Arc::clone(&track));
+        if let Some(ladder) = &self.ladder {
+            ladder.input().set_track(&track);
+        } else {
+            self.kept.clear();
+        }
+        self.video = Some((id, track));
+        self.say_presence();
+    }
+
+    fn set_audio(&mut self, track: Arc<Track>) {
+        let TrackConfig::Audio(config) = &track.config else {
+            return;
+        };
+        if config.codec == AudioCodec::Aac {
+            self.audio_child = None;
+            let id = self.audio_rendition();
+            self.packager.set_track(id, Arc::clone(&track));
+            self.audio = Some((id, track));
+            self.say_presence();
+            return;
+        }
+        if self.audio_child.is_none() {
+            self.start_audio_child();
+        }
+        if let Some(child) = &self.audio_child {
+            child.input().set_track(&track);
+        }
+    }
+
+    fn audio_rendition(&mut self) -> RenditionId {
+        if let Some((id, _)) = &self.audio {
+            return *id;
+        }
+        let spec = RenditionSpec {
+            name: AUDIO.to_owned(),
+            role: Role::Audio,
+            declared_bitrate: None,
+        };
+        self.packager.add_rendition(spec)
+    }
+
+    fn start_audio_child(&mut self) {
+        let state = self.encoders.get();
+        let stream = &self.broadcast.stream;
+        let feed = stream.open_feed(AUDIO_FEED);
+        let (Some(transcoder), Ok(feed)) = (state.transcoder(), feed) else {
+            let text = "The sound is not AAC and cannot be converted without FFmpeg on the server.";
+            stream
+                .notices()
+                .set(sentences::AUDIO_UNPLAYABLE, Severity::Warning, text);
+            return;
+        };
+        stream.notices().clear(sentences::AUDIO_UNPLAYABLE);
+        let reader = feed.reader(Start::Oldest);
+        let sink = FeedSink::boxed(feed, MediaKind::Audio);
+        let child = transcoder.start_audio(format!("{}/audio", stream.channel()), sink, self.config.ladder);
+        self.broadcast
+            .update_ladder(|view| view.audio = Some(Arc::clone(child.stats())));
+        let id = self.audio_rendition();
+        self.rungs.push(Rung {
+            name: AUDIO.to_owned(),
+            id,
+            kind: MediaKind::Audio,
+            reader,
+            is_over: false,
+        });
+        self.audio_child = Some(child);
+    }
+
+    fn push_video(&mut self, sample: Arc<Sample>, now: Micros) {
+        let Some(id) = self.video.as_ref().map(|(id, _)| *id) else {
+            return;
+        };
+        self.refresh_clock(now);
+        let pushed = self.packager.push(id, Arc::clone(&sample), now);
+        if let Some(ladder) = &self.ladder {
+            ladder.input().push(sample, pushed.force_idr);
+        } else if !self.ladder_refused {
+            self.keep(sample, pushed.force_idr);
+        }
+        if pushed.mode.is_some() && self.mode != pushed.mode {
+            self.mode = pushed.mode;
+            self.start_ladder();
+        }
+    }
+
+    /// Keeps what a ladder would need to start now: from the last IDR, or all while the mode is undecided.
+    fn keep(&mut self, sample: Arc<Sample>, force_idr: bool) {
+        if (sample.is_sync && self.mode.is_some()) || self.kept.len() >= KEPT_MAX {
+            self.kept.clear();
+        }
+        if sample.is_sync || !self.kept.is_empty() {
+            self.kept.push((sample, force_idr));
+        }
+    }
+
+    fn push_audio(&mut self, sample: Arc<Sample>, now: Micros) {
+        self.refresh_clock(now);
+        if let Some(child) = &self.audio_child {
+            child.input().push(sample);
+        } else if let Some((id, _)) = &self.audio {
+            self.packager.push(*id, sample, now);
+        }
+    }
+
+    fn discontinuity(&mut self, now: Micros) {
+        for (id, _) in self.video.iter().chain(&self.audio) {
+            self.packager.discontinuity(*id);
+        }
+        if let Some(ladder) = &self.ladder {
+            ladder.input().discontinuity();
+        }
+        if let Some(child) = &self.audio_child {
+            child.input().discontinuity();
+        }
+        self.kept.clear();
+        self.clock_set_us = None;
+        self.trouble_until = Some(now + TROUBLE_SHOWN_US);
+        let text = "The broadcast was interrupted a moment ago and goes on.";
+        self.broadcast
+            .stream
+            .notices()
+            .set(sentences::TIMELINE_BROKEN, Severity::Info, text);
+    }
+
+    fn handle_rung(&mut self, index: usize, item: Item, now: Micros) {
+        let rung = &mut self.rungs[index];
+        match item {
+            Item::Track(track) => {
+                self.packager.set_track(rung.id, Arc::clone(&track));
+                if rung.kind == MediaKind::Audio {
+                    self.audio = Some((rung.id, track));
+                }
+            }
+            Item::Sample(_, sample) => {
+                self.packager.push(rung.id, sample, now);
+            }
+            Item::Discontinuity | Item::Skipped { .. } => self.packager.rendition_lost(rung.id),
+            Item::End => {
+                rung.is_over = true;
+                self.packager.remove_rendition(rung.id);
+                self.broadcast.stream.close_feed(&rung.name);
+            }
+        }
+    }
+
+    /// Starts the ladder if the mode is known, the encoder stands ready and there is none yet.
+    fn start_ladder(&mut self) {
+        if self.ladder.is_some() || self.ladder_refused {
+            return;
+        }
+        let Some(mode @ (Mode::Source | Mode::Grid)) = self.mode else {
+            return;
+        };
+        let (transcoder, budget) = match self.encoders.get() {
+            EncoderState::Ready { transcoder, budget } => (transcoder, budget),
+            EncoderState::Probing => return,
+            EncoderState::Disabled { .. } | EncoderState::Missing { .. } => {
+                self.refuse_ladder();
+                return;
+            }
+        };
+        let Some((_, track)) = &self.video else { return };
+        let TrackConfig::Video(config) = &track.config else {
+            return;
+        };
+        let source_rung = if mode == Mode::Source {
+            SourceRung::Offered
+        } else {
+            SourceRung::Withheld
+        };
+        let source = Source::from_config(config, None);
+        let admission = budget.admit(&source, &self.config.profiles, source_rung);
+        let stream = Arc::clone(&self.broadcast.stream);
+        sentences::left_out(stream.notices(), &admission.left_out);
+        self.broadcast
+            .update_ladder(|view| view.left_out.clone_from(&admission.left_out));
+        let (frame_rate, track) = (config.frame_rate, Arc::clone(track));
+        let mut sinks = Vec::new();
+        for rung in admission.rungs {
+            let feed = match stream.open_feed(&rung.name) {
+                Ok(feed) => feed,
+                Err(error) => {
+                    tracing::warn!(channel = stream.channel(), rung = rung.name, %error, "no feed for a rung");
+                    continue;
+                }
+            };
+            let spec = RenditionSpec {
+                name: rung.name.clone(),
+                role: Role::Rung,
+                declared_bitrate: Some(rung.bitrate),
+            };
+            let id = self.packager.add_rendition(spec);
+            let reader = feed.reader(Start::Oldest);
+            self.rungs.push(Rung {
+                name: rung.name.clone(),
+                id,
+                kind: MediaKind::Video,
+                reader,
+                is_over: false,
+            });
+            sinks.push((rung, FeedSink::boxed(feed, MediaKind::Video)));
+        }
+        if sinks.is_empty() {
+            self.refuse_ladder();
+            return;
+        }
+        let names: Vec<_> = sinks.iter().map(|(rung, _)| rung.name.as_str()).collect();
+        tracing::info!(
+            channel = stream.channel(),
+            stream = stream.id(),
+            rungs = names.join(","),
+            "ladder started"
+        );
+        let ladder = Arc::new(transcoder.start_ladder(LadderSpec {
+            label: stream.channel().to_owned(),
+            frame_rate,
+            rungs: sinks,
+            permit: Some(admission.permit),
+            limits: self.config.ladder,
+        }));
+        self.broadcast
+            .update_ladder(|view| view.video = Some(Arc::clone(ladder.stats())));
+        let input = ladder.input();
+        input.set_track(&track);
+        for (sample, force_idr) in self.kept.drain(..) {
+            input.push(sample, force_idr);
+        }
+        self.ladder_events = Some(next_event(Arc::clone(&ladder)));
+        self.ladder = Some(ladder);
+    }
+
+    fn refuse_ladder(&mut self) {
+        self.ladder_refused = true;
+        self.kept = Vec::new();
+        self.packager.set_encoder_available(false);
+    }
+
+    fn handle_ladder(&mut self, event: LadderEvent) {
+        let channel = self.broadcast.stream.channel();
+        let board = self.broadcast.stream.notices();
+        match event {
+            LadderEvent::Restarting { reason, text } => {
+                tracing::warn!(channel, reason = reason.label(), text, "encoder restarting");
+                board.set(sentences::ENCODER_RESTARTING, Severity::Warning, text);
+            }
+            LadderEvent::Recovered => {
+                tracing::info!(channel, "encoder recovered");
+                board.clear(sentences::ENCODER_RESTARTING);
+            }
+            LadderEvent::RungsDropped { rungs, text } => {
+                tracing::warn!(channel, rungs = rungs.join(","), text, "rungs dropped");
+                board.set(sentences::RUNGS_DROPPED, Severity::Warning, text);
+                self.broadcast.update_ladder(|view| view.dropped.extend(rungs));
+            }
+            LadderEvent::GaveUp { text } => {
+                tracing::error!(channel, text, "encoding given up");
+                board.clear(sentences::ENCODER_RESTARTING);
+                board.set(sentences::RUNGS_DROPPED, Severity::Error, text);
+                self.ladder = None;
+                self.refuse_ladder();
+            }
+        }
+    }
+
+    fn take_notices(&mut self, now: Micros) {
+        while let Some(notice) = self.packager.poll_notice() {
+            let channel = self.broadcast.stream.channel();
+            let board = self.broadcast.stream.notices();
+            match notice {
+                Notice::ModeDecided { mode, gop_ms } => {
+                    tracing::info!(channel, ?mode, gop_ms, "segment plan decided");
+                    let can_encode = self.encoders.get().may_encode() && !self.config.profiles.is_empty();
+                    sentences::mode_decided(board, mode, gop_ms, can_encode);
+                    if self.mode.is_none() {
+                        self.mode = Some(mode);
+                        self.start_ladder();
+                    }
+                }
+                Notice::ForcedCut { msn } => {
+                    tracing::warn!(channel, msn, "no keyframe in time");
+                    sentences::forced_cut(board);
+                }
+                Notice::Gap { rendition, msn } => tracing::warn!(channel, rendition, msn, "segment missing"),
+                Notice::Discontinuity { msn } => {
+                    tracing::info!(channel, msn, "discontinuity");
+                    self.trouble_until.get_or_insert(now + TROUBLE_SHOWN_US);
+                }
+            }
+        }
+    }
+
+    fn say_encoders(&mut self) {
+        let state = self.encoders.get();
+        let board = self.broadcast.stream.notices();
+        board.clear(sentences::ENCODER_PROBING);
+        board.clear(sentences::ENCODER_MISSING);
+        match &state {
+            EncoderState::Probing => {
+                let text =
+                    "This server is still measuring what it can encode; more qualities follow in a moment.";
+                board.set(sentences::ENCODER_PROBING, Severity::Info, text);
+            }
+            EncoderState::Missing { text } => sentences::encoder_missing(board, text),
+            EncoderState::Ready { .. } | EncoderState::Disabled { .. } => {}
+        }
+        let may_encode = state.may_encode() && !self.config.profiles.is_empty();
+        self.packager
+            .set_encoder_available(may_encode && !self.ladder_refused);
+    }
+
+    /// Gives the packager the wall clock of media 0, which slews as the hub learns the publisher's clock.
+    fn refresh_clock(&mut self, now: Micros) {
+        if self.clock_set_us.is_some_and(|at| now < at + CLOCK_EVERY_US) {
+            return;
+        }
+        if let Some(map) = self.broadcast.stream.origin() {
+            let media_us = map.us_to_media_us(now);
+            let media0_utc_ms = self.clock.unix_ms(now) - media_us.div_euclid(1000);
+            self.packager.set_clock(media0_utc_ms);
+            self.clock_set_us = Some(now);
+        }
+    }
+
+    fn pass_time(&mut self, now: Micros) {
+        let board = self.broadcast.stream.notices();
+        if self.trouble_until.is_some_and(|until| now >= until) {
+            self.trouble_until = None;
+            board.clear(sentences::TIMELINE_BROKEN);
+        }
+        if now >= self.opened_us + PRESENCE_AFTER_US {
+            self.presence_said = true;
+            self.say_presence();
+        }
+    }
+
+    /// Says what the broadcast lacks, once it had time to show what it has.
+    fn say_presence(&self) {
+        let (video, audio) = (
+            self.video.is_some(),
+            self.audio.is_some() || self.audio_child.is_some(),
+        );
+        if self.presence_said && (video || audio) {
+            sentences::presence(self.broadcast.stream.notices(), video, audio);
+        }
+    }
+
+    /// Sets the timer to the earliest deadline; leaves it alone when it is early enough.
+    fn arm(&mut self) {
+        let own = if self.presence_said {
+            self.trouble_until
+        } else {
+            Some(self.opened_us + PRESENCE_AFTER_US)
+        };
+        let wanted = [self.packager.poll_timeout(), self.trouble_until, own]
+            .into_iter()
+            .flatten()
+            .min();
+        let Some(wanted) = wanted else { return };
+        if wanted < self.sleep_until {
+            self.sleep_until = wanted;
+            let deadline = tokio::time::Instant::from_std(self.clock.instant(wanted));
+            self.sleep.as_mut().reset(deadline);
+        }
+    }
+
+    async fn finish(mut self) {
+        let now = self.clock.now();
+        self.ladder_events = None;
+        if let Some(ladder) = self.ladder.take() {
+            match Arc::try_unwrap(ladder) {
+                Ok(ladder) => ladder.stop().await,
+                Err(ladder) => drop(ladder),
+            }
+            // What the encoder still had comes before the end.
+            for index in 0..self.rungs.len() {
+                while let Some(item) = self.rungs[index].reader.try_next() {
+                    if matches!(item, Item::End) {
+                        break;
+                    }
+                    self.handle_rung(index, item, now);
+                }
+            }
+        }
+        self.packager.end(now);
+        tracing::info!(
+            channel = self.channel(),
+            stream = self.broadcast.stream.id(),
+            "stream packaged to its end"
+        );
+    }
+
+    fn channel(&self) -> &str {
+        self.broadcast.stream.channel()
+    }
+}
+
+fn next_event(ladder: Arc<VideoLadder>) -> LadderEvents {
+    Box::pin(async move {
+        let event = ladder.next_event().await;
+        (ladder, event)
+    })
+}
