@@ -1,9 +1,15 @@
 //! H.264 headers: parameter sets, slice types, the decoder configuration record.
 
-use bytes::Bytes;
+//!
+//! Our own reader rather than `h264-reader`: it is 300 lines without a dependency, allocates nothing on the path of a
+//! frame, and takes a parameter set with a broken VUI, which real encoders send and decoders play.
+
+use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
-use crate::{FrameRate, VideoConfig};
+use crate::{VideoCodec, VideoConfig};
+
+pub use crate::sps::{Sps, parse_sps};
 
 /// Why a parameter set or record was refused. The publisher's fault in every case.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -48,31 +54,6 @@ pub enum H264Error {
     TooLarge,
 }
 
-/// What Tidewire reads of a sequence parameter set (ITU-T H.264 7.3.2.1.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sps {
-    /// profile_idc.
-    pub profile: u8,
-    /// constraint_set flags and reserved bits, as the byte stands.
-    pub constraints: u8,
-    /// level_idc.
-    pub level: u8,
-    /// Luma samples per line after cropping.
-    pub width: u32,
-    /// Lines after cropping (both fields).
-    pub height: u32,
-    /// Sample aspect ratio, (1, 1) if not said.
-    pub pixel_aspect: (u32, u32),
-    /// Frames a second by VUI timing, if said.
-    pub frame_rate: Option<FrameRate>,
-    /// fixed_frame_rate_flag.
-    pub is_fixed_frame_rate: bool,
-    /// Pictures that may precede a picture in decoding order and follow it in output order:
-    /// max_num_reorder_frames if said, 0 for profiles and picture order count types without reordering,
-    /// else the decoded picture buffer's size. 0..=16.
-    pub reorder_depth: u8,
-}
-
 /// nal_unit_type of a NAL unit, ITU-T H.264 table 7-1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NalType {
@@ -111,41 +92,152 @@ pub struct AccessUnit {
 
 /// payloadType of the recovery point SEI message (ITU-T H.264 D.1.8).
 pub const SEI_RECOVERY_POINT: u8 = 6;
+/// Bytes of all parameter sets of one record; more is refused.
+pub const PARAMETER_SETS_BYTES_MAX: usize = 64 << 10;
 
 /// Reads an AVCDecoderConfigurationRecord (ISO/IEC 14496-15 5.3.3.1.2).
 ///
-/// The returned record always says 4-byte NAL unit lengths, as samples inside Tidewire have;
-/// [`record_length_size`] says what the publisher's samples have.
+/// The record in the result is written anew from the parameter sets and always says 4-byte NAL unit lengths, as samples
+/// inside Tidewire have; [`record_length_size`] says what the publisher's samples have.
 pub fn parse_config(record: &[u8]) -> Result<VideoConfig, H264Error> {
-    let _ = record;
-    Err(H264Error::Missing { what: "SPS" })
+    let sets = RecordSets::read(record)?;
+    config_from_parameter_sets(sets.sps, sets.pps)
 }
 
-/// Bytes of each NAL unit length in the samples that belong to `record`: 1, 2 or 4.
+/// Bytes of each NAL unit length in the samples that belong to `record`: 1 to 4.
 pub fn record_length_size(record: &[u8]) -> Result<u8, H264Error> {
-    let _ = record;
-    Err(H264Error::Missing { what: "SPS" })
+    match *record {
+        [1, _, _, _, sizes, ..] => Ok((sizes & 3) + 1),
+        [found, _, _, _, _, ..] => Err(H264Error::Version { found }),
+        _ => Err(H264Error::Truncated { what: RECORD }),
+    }
 }
 
 /// The first SPS of an AVCDecoderConfigurationRecord.
 pub fn record_sps(record: &[u8]) -> Result<Sps, H264Error> {
-    let _ = record;
-    Err(H264Error::Missing { what: "SPS" })
+    parse_sps(
+        RecordSets::read(record)?
+            .sps
+            .first()
+            .ok_or(H264Error::Missing { what: "SPS" })?,
+    )
 }
 
 /// Builds the record, and the configuration, from raw SPS and PPS NAL units (no start codes, header byte first).
+///
+/// What follows a first SPS that cannot be read does not matter: its error is the result.
 pub fn config_from_parameter_sets<'a>(
     sps: impl IntoIterator<Item = &'a [u8]>,
     pps: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<VideoConfig, H264Error> {
-    let _ = (sps.into_iter(), pps.into_iter());
-    Err(H264Error::Missing { what: "SPS" })
+    let sps = parameter_sets(sps, NalType::Sps, 7, 31)?;
+    let pps = parameter_sets(pps, NalType::Pps, 8, 255)?;
+    let first = *sps.first().ok_or(H264Error::Missing { what: "SPS" })?;
+    if pps.is_empty() {
+        return Err(H264Error::Missing { what: "PPS" });
+    }
+    let bytes: usize = sps.iter().chain(&pps).map(|set| set.len()).sum();
+    if bytes > PARAMETER_SETS_BYTES_MAX {
+        return Err(H264Error::TooLarge);
+    }
+    let head = parse_sps(first)?;
+    Ok(VideoConfig {
+        codec: VideoCodec::H264,
+        record: write_record(&head, &sps, &pps),
+        codec_string: format!(
+            "avc1.{:02x}{:02x}{:02x}",
+            head.profile, head.constraints, head.level
+        ),
+        width: head.width,
+        height: head.height,
+        pixel_aspect: head.pixel_aspect,
+        frame_rate: head.frame_rate,
+    })
 }
 
-/// Reads an SPS NAL unit (header byte first, emulation prevention still in).
-pub fn parse_sps(nal: &[u8]) -> Result<Sps, H264Error> {
-    let _ = nal;
-    Err(H264Error::Missing { what: "SPS" })
+const RECORD: &str = "AVCDecoderConfigurationRecord";
+
+/// The distinct sets, in their order.
+fn parameter_sets<'a>(
+    sets: impl IntoIterator<Item = &'a [u8]>,
+    wanted: NalType,
+    expected: u8,
+    count_max: usize,
+) -> Result<Vec<&'a [u8]>, H264Error> {
+    let mut distinct: Vec<&[u8]> = Vec::new();
+    for set in sets {
+        if nal_type(set) != Some(wanted) {
+            let found = set.first().map_or(0, |header| header & 31);
+            return Err(H264Error::NalType { expected, found });
+        }
+        if distinct.contains(&set) {
+            continue;
+        }
+        if distinct.len() == count_max || set.len() > usize::from(u16::MAX) {
+            return Err(H264Error::TooLarge);
+        }
+        distinct.push(set);
+    }
+    Ok(distinct)
+}
+
+fn write_record(head: &Sps, sps: &[&[u8]], pps: &[&[u8]]) -> Bytes {
+    let mut record = BytesMut::with_capacity(64);
+    record.put_slice(&[1, head.profile, head.constraints, head.level, 0xff]);
+    record.put_u8(0xe0 | u8::try_from(sps.len()).unwrap_or(31));
+    put_sets(&mut record, sps);
+    record.put_u8(u8::try_from(pps.len()).unwrap_or(255));
+    put_sets(&mut record, pps);
+    if !matches!(head.profile, 66 | 77 | 88) {
+        record.put_u8(0xfc | head.chroma_format);
+        record.put_u8(0xf8 | (head.bit_depth_luma - 8));
+        record.put_u8(0xf8 | (head.bit_depth_chroma - 8));
+        record.put_u8(0);
+    }
+    record.freeze()
+}
+
+fn put_sets(record: &mut BytesMut, sets: &[&[u8]]) {
+    for set in sets {
+        record.put_u16(u16::try_from(set.len()).unwrap_or(u16::MAX));
+        record.put_slice(set);
+    }
+}
+
+/// The parameter sets as they stand in a record.
+struct RecordSets<'a> {
+    sps: Vec<&'a [u8]>,
+    pps: Vec<&'a [u8]>,
+}
+
+impl<'a> RecordSets<'a> {
+    fn read(record: &'a [u8]) -> Result<Self, H264Error> {
+        record_length_size(record)?;
+        let mut rest = &record[5..];
+        let sps_count = usize::from(take(&mut rest, 1)?[0] & 31);
+        let sps = Self::take_sets(&mut rest, sps_count)?;
+        let pps_count = usize::from(take(&mut rest, 1)?[0]);
+        let pps = Self::take_sets(&mut rest, pps_count)?;
+        Ok(Self { sps, pps })
+    }
+
+    fn take_sets(rest: &mut &'a [u8], count: usize) -> Result<Vec<&'a [u8]>, H264Error> {
+        let mut sets = Vec::with_capacity(count);
+        for _ in 0..count {
+            let len = take(rest, 2)?;
+            let len = usize::from(u16::from_be_bytes([len[0], len[1]]));
+            sets.push(take(rest, len)?);
+        }
+        Ok(sets)
+    }
+}
+
+fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], H264Error> {
+    let (head, tail) = rest
+        .split_at_checked(len)
+        .ok_or(H264Error::Truncated { what: RECORD })?;
+    *rest = tail;
+    Ok(head)
 }
 
 /// The NAL units of a sample with 4-byte lengths. Ends at the first length that does not fit.
@@ -181,18 +273,41 @@ impl<'a> Iterator for NalUnits<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        None
+        if self.rest.is_empty() || self.is_malformed {
+            return None;
+        }
+        let nal = self
+            .rest
+            .split_at_checked(self.length_size)
+            .and_then(|(size, tail)| {
+                let len = size.iter().fold(0, |len, &byte| len << 8 | usize::from(byte));
+                tail.split_at_checked(len)
+            });
+        match nal {
+            Some((nal, tail)) => {
+                self.rest = tail;
+                Some(nal)
+            }
+            None => {
+                self.is_malformed = true;
+                None
+            }
+        }
     }
 }
 
 /// The NAL units of an Annex B byte stream (start codes 000001 and 00000001), trailing zeros removed.
+///
+/// Bytes before the first start code are no NAL unit and are left out.
 pub fn annexb_units(data: &[u8]) -> AnnexbUnits<'_> {
-    AnnexbUnits { rest: data }
+    let start = start_code(data).map_or(data.len(), |at| at + 3);
+    AnnexbUnits { rest: &data[start..] }
 }
 
 /// Iterator over NAL units, see [`annexb_units`].
 #[derive(Clone, Debug)]
 pub struct AnnexbUnits<'a> {
+    /// Begins right behind a start code.
     rest: &'a [u8],
 }
 
@@ -200,28 +315,151 @@ impl<'a> Iterator for AnnexbUnits<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        let _ = self.rest;
+        while !self.rest.is_empty() {
+            let end = start_code(self.rest);
+            let nal = &self.rest[..end.unwrap_or(self.rest.len())];
+            self.rest = end.map_or(&[], |end| &self.rest[end + 3..]);
+            let len = nal.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+            if len > 0 {
+                return Some(&nal[..len]);
+            }
+        }
         None
     }
 }
 
-/// The type of a NAL unit; `None` for an empty one.
-pub fn nal_type(nal: &[u8]) -> Option<NalType> {
-    let _ = nal;
+/// Where the first 000001 is.
+fn start_code(data: &[u8]) -> Option<usize> {
+    let mut at = 2;
+    while let Some(&byte) = data.get(at) {
+        match byte {
+            0 => at += 1,
+            1 if data[at - 1] == 0 && data[at - 2] == 0 => return Some(at - 2),
+            _ => at += 3,
+        }
+    }
     None
 }
 
-/// Whether the coded slice is a B slice (slice_type 1 or 6). `false` for what is not a slice.
+/// The type of a NAL unit; `None` for an empty one.
+pub fn nal_type(nal: &[u8]) -> Option<NalType> {
+    Some(match nal.first()? & 31 {
+        1..=4 => NalType::Slice,
+        5 => NalType::Idr,
+        6 => NalType::Sei,
+        7 => NalType::Sps,
+        8 => NalType::Pps,
+        9 => NalType::AccessUnitDelimiter,
+        other => NalType::Other(other),
+    })
+}
+
+/// Whether the coded slice is a B slice (slice_type 1 or 6). `false` for what is not a slice, and for partitions B and C.
 pub fn is_b_slice(nal: &[u8]) -> bool {
-    let _ = nal;
+    if !matches!(nal.first().map(|header| header & 31), Some(1 | 2)) {
+        return false;
+    }
+    let mut bits = crate::bits::Bits::nal(&nal[1..]);
+    matches!(bits.ue().and_then(|_first_mb_in_slice| bits.ue()), Some(1 | 6))
+}
+
+/// Whether a SEI NAL unit holds a message of this payloadType (ITU-T H.264 7.3.2.3.1).
+pub fn sei_has(nal: &[u8], payload_type: u32) -> bool {
+    let mut at = 1;
+    let number = |at: &mut usize| -> Option<u32> {
+        let mut number = 0u32;
+        loop {
+            let byte = *nal.get(*at)?;
+            *at += 1;
+            number = number.saturating_add(u32::from(byte));
+            if byte != 255 {
+                return Some(number);
+            }
+        }
+    };
+    // Two bytes at least a message; what remains at the end is rbsp_trailing_bits.
+    while at + 2 < nal.len() {
+        let (Some(found), Some(size)) = (number(&mut at), number(&mut at)) else {
+            return false;
+        };
+        if found == payload_type {
+            return true;
+        }
+        at = at.saturating_add(size as usize);
+    }
     false
 }
 
-/// Brings a publisher's access unit into the form of [`crate::Sample::data`]: 4-byte lengths, no parameter sets, no
-/// access unit delimiters. Without a copy where it is so already or where only leading NAL units go.
+/// Brings a publisher's access unit into the form of [`crate::Sample::data`]: 4-byte lengths, no parameter sets, access
+/// unit delimiters, filler data or end-of-sequence NAL units. Without a copy where what remains is one run of it with
+/// 4-byte lengths, as in all but odd streams.
 ///
 /// A malformed tail is left out; the second value says what the access unit holds.
 pub fn normalise(data: &Bytes, length_size: u8) -> (Bytes, AccessUnit) {
-    let _ = length_size;
-    (data.clone(), AccessUnit::default())
+    let length_size = length_size.clamp(1, 4);
+    let mut unit = AccessUnit::default();
+    // The run of kept bytes, while it is one run; else the copy.
+    let (mut from, mut to) = (0, 0);
+    let mut is_one_run = length_size == 4;
+    let mut at = 0;
+    for nal in nal_units_sized(data, length_size) {
+        let end = at + usize::from(length_size) + nal.len();
+        if unit.add(nal) {
+            if from == to {
+                from = at;
+            } else if to != at {
+                is_one_run = false;
+            }
+            to = end;
+        }
+        at = end;
+    }
+    unit.is_disposable &= unit.has_picture;
+    if is_one_run || from == to {
+        return (data.slice(from..to), unit);
+    }
+    let mut copy = BytesMut::with_capacity(data.len() * 2);
+    for nal in nal_units_sized(data, length_size).filter(|nal| AccessUnit::keeps(nal)) {
+        copy.put_u32(u32::try_from(nal.len()).unwrap_or(u32::MAX));
+        copy.put_slice(nal);
+    }
+    (copy.freeze(), unit)
 }
+
+impl AccessUnit {
+    /// Looks at an access unit with 4-byte lengths without changing it.
+    pub fn of(data: &[u8]) -> Self {
+        let mut unit = Self::default();
+        for nal in nal_units(data) {
+            unit.add(nal);
+        }
+        unit.is_disposable &= unit.has_picture;
+        unit
+    }
+
+    /// Whether such a NAL unit stays in a sample.
+    fn keeps(nal: &[u8]) -> bool {
+        !matches!(nal.first().map(|header| header & 31), None | Some(7..=13))
+    }
+
+    /// Takes note of a NAL unit; returns whether it stays in the sample.
+    fn add(&mut self, nal: &[u8]) -> bool {
+        match nal_type(nal) {
+            Some(slice @ (NalType::Slice | NalType::Idr)) => {
+                let is_reference = nal[0] & 0x60 != 0;
+                self.is_disposable = !is_reference && (self.is_disposable || !self.has_picture);
+                self.has_picture = true;
+                self.is_idr |= slice == NalType::Idr;
+                self.has_b_slice = self.has_b_slice || is_b_slice(nal);
+            }
+            Some(NalType::Sei) => self.has_recovery_point |= sei_has(nal, u32::from(SEI_RECOVERY_POINT)),
+            Some(NalType::Sps | NalType::Pps) => self.has_parameter_sets = true,
+            _ => {}
+        }
+        Self::keeps(nal)
+    }
+}
+
+#[cfg(test)]
+#[path = "h264_tests.rs"]
+mod tests;

@@ -4,9 +4,11 @@
 //! [`Track`]s of [`Sample`]s here, and nothing inside the system knows RTMP, RTP or FLV.
 
 pub mod aac;
+mod bits;
 pub mod h264;
 pub mod ladder;
 mod sample;
+mod sps;
 mod time;
 mod track;
 

@@ -59,7 +59,10 @@ impl MediaTime {
 
     /// Microseconds, rounded to the nearest; saturates at the ends of `i64`.
     pub fn micros(self) -> i64 {
-        let value = div_round(i128::from(self.ticks) * 1_000_000, i128::from(self.timescale.get()));
+        let value = div_round(
+            i128::from(self.ticks) * 1_000_000,
+            i128::from(self.timescale.get()),
+        );
         i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
     }
 }
@@ -99,7 +102,11 @@ pub fn rescale(ticks: i64, from: NonZeroU32, to: NonZeroU32) -> Option<i64> {
 
 fn div_round(numerator: i128, denominator: i128) -> i128 {
     let half = denominator / 2;
-    if numerator >= 0 { (numerator + half) / denominator } else { (numerator - half) / denominator }
+    if numerator >= 0 {
+        (numerator + half) / denominator
+    } else {
+        (numerator - half) / denominator
+    }
 }
 
 #[cfg(test)]
@@ -129,6 +136,9 @@ mod tests {
     fn arithmetic_is_checked() {
         let end = MediaTime::new(i64::MAX, MILLISECONDS);
         assert!(end.checked_add(MediaTime::from_millis(1)).is_none());
-        assert_eq!(MediaTime::from_millis(5).checked_sub(MediaTime::from_millis(7)), Some(MediaTime::from_millis(-2)));
+        assert_eq!(
+            MediaTime::from_millis(5).checked_sub(MediaTime::from_millis(7)),
+            Some(MediaTime::from_millis(-2))
+        );
     }
 }
