@@ -1,0 +1,121 @@
+//! What the public API says of a channel. One definition for JSON, events and pages.
+
+use serde::Serialize;
+
+/// A channel as everybody may see it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ChannelView {
+    /// Name in URLs.
+    pub name: String,
+    /// What goes on there.
+    pub state: ChannelState,
+    /// Title of the broadcast, if the publisher gave one.
+    pub title: Option<String>,
+    /// RFC 3339, UTC; when the current stream began.
+    pub started_at: Option<String>,
+    /// Viewers of the last ten seconds.
+    pub viewers: u32,
+    /// Path of a recent picture, with a version that changes with it.
+    pub thumbnail: Option<String>,
+    /// Path of the HLS multivariant playlist.
+    pub hls: String,
+    /// Path of the DASH manifest.
+    pub dash: String,
+    /// Id of the current stream.
+    pub stream_id: Option<String>,
+    /// What can be played, best first.
+    pub renditions: Vec<RenditionView>,
+    /// Plain sentences on what is wrong with the stream.
+    pub notices: Vec<NoticeView>,
+}
+
+impl ChannelView {
+    /// A channel with nothing on it.
+    pub fn offline(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            state: ChannelState::Offline,
+            title: None,
+            started_at: None,
+            viewers: 0,
+            thumbnail: None,
+            hls: format!("/live/{name}/master.m3u8"),
+            dash: format!("/live/{name}/manifest.mpd"),
+            stream_id: None,
+            renditions: Vec::new(),
+            notices: Vec::new(),
+        }
+    }
+}
+
+/// What goes on on a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelState {
+    /// Nothing.
+    Offline,
+    /// A publisher is there, nothing can be played yet.
+    Starting,
+    /// Playable.
+    Live,
+    /// The publisher is gone and may come back within the grace window.
+    Reconnecting,
+    /// The last stream ended a moment ago.
+    Ended,
+    /// The last stream broke.
+    Failed,
+}
+
+/// One rendition of a stream.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RenditionView {
+    /// Name in URLs: `source`, `720p`, `audio`.
+    pub name: String,
+    /// What it carries.
+    pub kind: RenditionKind,
+    /// Pixels; `None` for audio.
+    pub width: Option<u32>,
+    /// Pixels; `None` for audio.
+    pub height: Option<u32>,
+    /// Frames a second; `None` for audio or if unknown.
+    pub frame_rate: Option<f64>,
+    /// Bits a second.
+    pub bitrate: Option<u64>,
+    /// RFC 6381.
+    pub codecs: String,
+    /// The publisher's own encode, passed through.
+    pub source: bool,
+}
+
+/// What a rendition carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RenditionKind {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+}
+
+/// A sentence for the people who publish or watch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NoticeView {
+    /// Stable.
+    pub code: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// One sentence.
+    pub text: String,
+}
+
+/// How bad a notice is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Viewers may notice.
+    Warning,
+    /// Viewers do notice.
+    Error,
+}

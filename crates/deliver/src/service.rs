@@ -1,0 +1,230 @@
+//! One request: routing, counting, the guard against panics, and the way to the API router.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body_util::Limited;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use pin_project_lite::pin_project;
+use tokio::sync::Notify;
+
+use crate::body::{Body, Kind};
+use crate::connection::{Connection, InFlight};
+use crate::headers;
+use crate::media_answer::{self, Asked};
+use crate::problem::{self, Problem};
+use crate::route::{Route, route};
+use crate::server::Shared;
+use crate::stats::{Class, Shard};
+
+/// What the connections of one core share.
+pub(crate) struct CoreState {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) shard: Arc<Shard>,
+    fallback: Router,
+    draining: AtomicBool,
+    /// Told once, when the drain begins. Each core has its own, as every held request waits on it.
+    pub(crate) drain: Notify,
+    /// Told once, when what is still open is cut.
+    pub(crate) cut: Notify,
+}
+
+impl CoreState {
+    pub(crate) fn new(shared: Arc<Shared>, shard: Arc<Shard>, fallback: Router) -> Self {
+        Self {
+            shared,
+            shard,
+            fallback,
+            draining: AtomicBool::new(false),
+            drain: Notify::new(),
+            cut: Notify::new(),
+        }
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.drain.notify_waiters();
+    }
+
+    pub(crate) fn cut(&self) {
+        self.cut.notify_waiters();
+    }
+
+    /// Whole seconds since the server started.
+    pub(crate) fn now_s(&self) -> u32 {
+        u32::try_from(self.shared.started.elapsed().as_secs()).unwrap_or(u32::MAX)
+    }
+}
+
+/// The service of one connection.
+pub(crate) fn service(
+    core: &Arc<CoreState>,
+    connection: &Arc<Connection>,
+) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send + 'static> + use<>
+{
+    let (core, connection) = (Arc::clone(core), Arc::clone(connection));
+    hyper::service::service_fn(move |request: Request<Incoming>| {
+        let guard = connection.begin(request.version() == Version::HTTP_2);
+        Guarded {
+            future: handle(Arc::clone(&core), guard, request),
+            shard: Arc::clone(&connection.shard),
+        }
+    })
+}
+
+async fn handle(core: Arc<CoreState>, mut guard: InFlight, request: Request<Incoming>) -> Response<Body> {
+    let started = Instant::now();
+    let mut held = None;
+    let (class, mut response) = match route(request.uri().path()) {
+        Route::Live(path) => {
+            let asked = Asked {
+                core: &core,
+                request: &request,
+                guard: &mut guard,
+                held: &mut held,
+            };
+            let class = path.object.class();
+            let response = match *request.method() {
+                Method::GET => media_answer::answer(asked, path)
+                    .await
+                    .unwrap_or_else(|problem| refusal(problem, class)),
+                Method::HEAD => head_only(
+                    media_answer::answer(asked, path)
+                        .await
+                        .unwrap_or_else(|problem| refusal(problem, class)),
+                ),
+                Method::OPTIONS => preflight(),
+                _ => not_allowed(),
+            };
+            (class, response)
+        }
+        Route::NoSuchMedia if *request.method() == Method::OPTIONS => (Class::Other, preflight()),
+        Route::NoSuchMedia => (Class::Other, refusal(problem::NO_SUCH_MEDIA, Class::Other)),
+        Route::Fallback => {
+            let class = fallback_class(request.uri().path());
+            (
+                class,
+                Box::pin(fall_back(&core, &mut guard, request, class)).await,
+            )
+        }
+    };
+    let elapsed = started.elapsed();
+    core.shard.response(
+        class,
+        response.status().as_u16(),
+        elapsed.saturating_sub(held.unwrap_or_default()),
+        held,
+    );
+    response.body_mut().attach(class, guard);
+    response
+}
+
+fn refusal(problem: Problem, class: Class) -> Response<Body> {
+    let mut response = problem
+        .response()
+        .map(|bytes| Body::new(Kind::Full(bytes), class));
+    headers::cors(response.headers_mut());
+    response
+}
+
+fn not_allowed() -> Response<Body> {
+    let mut response = refusal(problem::METHOD, Class::Other);
+    response.headers_mut().insert(header::ALLOW, headers::ALLOWED);
+    response
+}
+
+fn preflight() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    headers::preflight(response.headers_mut());
+    response
+}
+
+/// The head that a GET would have had, with its length.
+fn head_only(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = body.length().filter(|_| parts.status != StatusCode::NOT_MODIFIED) {
+        parts
+            .headers
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Response::from_parts(parts, Body::empty())
+}
+
+fn fallback_class(path: &str) -> Class {
+    let is_api = path.starts_with("/api/") || matches!(path, "/metrics" | "/healthz" | "/readyz");
+    if is_api { Class::Api } else { Class::Page }
+}
+
+/// Hands a request to the API router, with a bounded body and a bounded time to begin its answer.
+async fn fall_back(
+    core: &CoreState,
+    guard: &mut InFlight,
+    request: Request<Incoming>,
+    class: Class,
+) -> Response<Body> {
+    let limits = &core.shared.limits;
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: u64| length > limits.request_body_bytes_max as u64) {
+        return refusal(problem::BODY_TOO_LARGE, class);
+    }
+    let mut request =
+        request.map(|body| axum::body::Body::new(Limited::new(body, limits.request_body_bytes_max)));
+    request.extensions_mut().insert(guard.connection().peer);
+    if let Ok(id) = HeaderValue::try_from(problem::request_id()) {
+        request.headers_mut().insert(problem::REQUEST_ID, id);
+    }
+    guard.set_waiting(true);
+    let mut router = core.fallback.clone();
+    let answered = tokio::time::timeout(
+        limits.api_timeout,
+        tower_service::Service::call(&mut router, request),
+    )
+    .await;
+    guard.set_waiting(false);
+    match answered {
+        Ok(Ok(response)) => response.map(|body| Body::new(Kind::Routed(body), class)),
+        Ok(Err(never)) => match never {},
+        Err(_) => refusal(problem::API_TIMEOUT, class),
+    }
+}
+
+pin_project! {
+    /// Turns a panic into a 500 of the one request.
+    struct Guarded<F> {
+        #[pin]
+        future: F,
+        shard: Arc<Shard>,
+    }
+}
+
+impl<F: Future<Output = Response<Body>>> Future for Guarded<F> {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let polled = catch_unwind(AssertUnwindSafe(|| this.future.poll(cx)));
+        polled.map(|polled| polled.map(Ok)).unwrap_or_else(|_| {
+            this.shard.panicked();
+            this.shard.response(Class::Other, 500, Duration::ZERO, None);
+            tracing::error!("panic while a request was answered");
+            Poll::Ready(Ok(refusal(problem::PANICKED, Class::Other)))
+        })
+    }
+}
