@@ -1,2 +1,18 @@
-//! The Tidewire binary.
-fn main() {}
+//! The Tidewire binary: command line, configuration, and the wiring of all rooms.
+//!
+//! `cli` reads the command line and runs every command but `serve`; `config` turns flags, environment, file and
+//! defaults into one validated value; `doctor` looks at the machine; `serve` builds the server from the validated
+//! configuration. Exit codes: 0 done, 1 failed, 2 the command line, the configuration or the machine must be changed
+//! before it can work.
+
+mod cli;
+mod config;
+mod doctor;
+mod exit;
+mod limits;
+mod logging;
+mod serve;
+
+fn main() -> std::process::ExitCode {
+    cli::run(std::env::args_os())
+}

@@ -1,0 +1,216 @@
+//! The command line, as clap reads it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Live media server: takes a broadcast from OBS and gets it to any number of browsers, about a second behind.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidewire",
+    version,
+    disable_help_subcommand = true,
+    after_help = "A first broadcast:\n  tidewire channel add stage     makes a channel and prints its stream key\n  tidewire serve                 starts the server\n  tidewire doctor                says what this machine can do and what is missing\n\nEvery command takes the data directory from --data-dir, TIDEWIRE_DATA_DIR, tidewire.yaml, or ./tidewire-data,\nand works while the server runs."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Common {
+    /// Configuration file [default: ./tidewire.yaml, /etc/tidewire/tidewire.yaml, if there]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "TIDEWIRE_CONFIG",
+        hide_env_values = true
+    )]
+    pub(crate) config: Option<PathBuf>,
+    /// Directory of the database [default: tidewire-data]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data_dir: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server
+    #[command(
+        after_help = "Examples:\n  tidewire serve\n  tidewire serve --http 127.0.0.1:8080 --data-dir /var/lib/tidewire\n  tidewire serve --config /etc/tidewire/tidewire.yaml"
+    )]
+    Serve(Serve),
+    /// Make, list and remove channels
+    #[command(subcommand)]
+    Channel(Channel),
+    /// Make, list and revoke the stream keys of a channel
+    #[command(subcommand)]
+    Key(Key),
+    /// Make, list and revoke tokens for the API
+    #[command(subcommand)]
+    Token(Token),
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(Config),
+    /// Look at this machine: FFmpeg, encoders, ports, limits, disk, clock
+    #[command(
+        after_help = "Exit code 0: nothing failed (warnings may be there), 1: something failed.\n\nExamples:\n  tidewire doctor\n  tidewire doctor --quick --json"
+    )]
+    Doctor(Doctor),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Address without TLS, or `off` [default: 0.0.0.0:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) http: Option<String>,
+    /// Address with TLS, or `off`; needs tls.certificate and tls.key [default: off]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) https: Option<String>,
+    /// Address for RTMP publishers, or `off` [default: 0.0.0.0:1935]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) rtmp: Option<String>,
+    /// RTMP over TLS (not available yet)
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    pub(crate) rtmps: Option<String>,
+    /// SRT (not available yet)
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    pub(crate) srt: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Channel {
+    /// Make a channel and print its first stream key, this once
+    #[command(
+        after_help = "Examples:\n  tidewire channel add stage\n  tidewire channel add board-meeting --private\n  KEY=$(tidewire channel add stage --json | jq -r .stream_key)"
+    )]
+    Add {
+        /// 1 to 63 of a-z, 0-9, `-` and `_`; it becomes part of the URLs
+        name: String,
+        /// Leave it out of the directory; viewers need a credential
+        #[arg(long)]
+        private: bool,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// List the channels
+    List(Json),
+    /// Remove a channel with its keys and its history
+    Remove {
+        name: String,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make another stream key and print it, this once; the others stay valid
+    #[command(
+        after_help = "Examples:\n  tidewire key add stage --label \"studio PC\"\n  tidewire key add stage --label guest --expires 12h"
+    )]
+    Add {
+        channel: String,
+        /// Words to tell keys apart
+        #[arg(long, default_value = "", value_name = "TEXT", hide_default_value = true)]
+        label: String,
+        /// Refuse the key after this time: 30m, 12h, 90d
+        #[arg(long, value_name = "TIME", value_parser = parse_expiry)]
+        expires: Option<std::time::Duration>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// List the stream keys of a channel
+    List {
+        channel: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Revoke one stream key
+    Revoke {
+        channel: String,
+        /// Its id or prefix as `key list` shows them, or the key itself
+        key: String,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make a token that may do everything through the API, and print it, this once
+    #[command(args_conflicts_with_subcommands = true)]
+    Admin {
+        #[command(subcommand)]
+        action: Option<AdminAction>,
+        #[command(flatten)]
+        new: NewToken,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewToken {
+    /// Words to tell tokens apart
+    #[arg(long, default_value = "", value_name = "TEXT", hide_default_value = true)]
+    pub(crate) label: String,
+    /// Refuse the token after this time: 30m, 12h, 90d
+    #[arg(long, value_name = "TIME", value_parser = parse_expiry)]
+    pub(crate) expires: Option<std::time::Duration>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminAction {
+    /// List the admin tokens
+    List(Json),
+    /// Revoke the admin token with this id
+    Revoke {
+        id: String,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Say whether the configuration is right
+    Check(Json),
+    /// Print every setting and where it comes from
+    Print {
+        /// Print an example file with every key and what it does instead
+        #[arg(long, conflicts_with = "json")]
+        example: bool,
+        /// Print the reference of all keys (Markdown) instead
+        #[arg(long, conflicts_with_all = ["json", "example"])]
+        reference: bool,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Leave out the test encodes, which take some seconds
+    #[arg(long)]
+    pub(crate) quick: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// Machine-readable output.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Json {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn parse_expiry(text: &str) -> Result<std::time::Duration, String> {
+    crate::config::parse_duration(text)
+        .filter(|time| !time.is_zero() && time.as_secs() <= 100 * 366 * 86_400)
+        .ok_or_else(|| "give a number and a unit: 30m, 12h, 90d".to_owned())
+}

@@ -1,0 +1,70 @@
+//! `tidewire token`.
+
+use platform::Platform;
+use serde_json::json;
+
+use super::args::{self, AdminAction, NewToken};
+use super::block_on;
+use super::key::{expiry_ms, state};
+use super::output::{Output, Tone, minute};
+use crate::config::Loaded;
+use crate::exit::Exit;
+
+pub(crate) fn run(command: args::Token, loaded: &Loaded, out: &mut Output) -> Result<(), Exit> {
+    let args::Token::Admin { action, new } = command;
+    block_on(async {
+        let platform = Platform::open(&loaded.config.data_dir).await?;
+        match action {
+            None => create(&platform, new, out).await,
+            Some(AdminAction::List(json)) => list(&platform, json.json, out).await,
+            Some(AdminAction::Revoke { id, json }) => {
+                platform.revoke_admin_token(&id).await?;
+                if json.json {
+                    return out.json(&json!({ "id": id, "revoked": true }));
+                }
+                out.line(format!("Admin token {id} is revoked."))
+            }
+        }
+    })?
+}
+
+async fn create(platform: &Platform, new: NewToken, out: &mut Output) -> Result<(), Exit> {
+    let made = platform
+        .create_admin_token(&new.label, new.expires.map(expiry_ms))
+        .await?;
+    let secret = made.token.expose();
+    if new.json.json {
+        let (info, expires_at_ms) = (&made.info, made.info.expires_at_ms);
+        return out.json(&json!({
+            "id": info.id, "label": info.label, "expires_at_ms": expires_at_ms, "token": secret,
+        }));
+    }
+    let secret = out.tint(Tone::Strong, secret);
+    out.line(format!("  Admin token  {secret}"))?;
+    out.line("               It is shown this once and may do everything: keep it like a password.")?;
+    out.line("               Send it as `Authorization: Bearer TOKEN`.")
+}
+
+async fn list(platform: &Platform, as_json: bool, out: &mut Output) -> Result<(), Exit> {
+    let tokens = platform.list_admin_tokens().await?;
+    if as_json {
+        return out.json(&tokens);
+    }
+    if tokens.is_empty() {
+        return out.line("There is no admin token. `tidewire token admin` makes one.");
+    }
+    let rows: Vec<Vec<String>> = tokens
+        .into_iter()
+        .map(|token| {
+            let state = state(token.revoked_at_ms, token.expires_at_ms);
+            vec![
+                token.id,
+                format!("{}…", token.prefix),
+                state,
+                minute(token.created_at_ms),
+                token.label,
+            ]
+        })
+        .collect();
+    out.table(&["ID", "TOKEN", "STATE", "MADE", "LABEL"], &rows)
+}

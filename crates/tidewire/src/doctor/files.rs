@@ -1,0 +1,114 @@
+//! The data directory, its disk, and the TLS files.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::Check;
+use crate::config::{HttpsConfig, ValidatedConfig};
+
+/// Below this much free disk the database itself is in danger.
+const DISK_FREE_MIN: u64 = 64 << 20;
+/// Below this much, logs and what later is recorded soon fill it.
+const DISK_FREE_LOW: u64 = 1 << 30;
+/// Most bytes read of a PEM file.
+const PEM_BYTES_MAX: u64 = 1 << 20;
+
+pub(super) fn check(config: &ValidatedConfig) -> Vec<Check> {
+    let mut checks = vec![data_dir(&config.data_dir), disk(&config.data_dir)];
+    if let Some(https) = &config.http.https {
+        checks.push(tls(https));
+    }
+    checks
+}
+
+/// Whether the directory can be written, by writing into it; without making it if it is not there.
+fn data_dir(path: &Path) -> Check {
+    let shown = path.display();
+    let existing = nearest_existing(path);
+    let probe = existing.join(format!(".tidewire-doctor-{}", std::process::id()));
+    let written = OpenOptions::new().write(true).create_new(true).open(&probe);
+    let _ = fs::remove_file(&probe);
+    match written {
+        Err(error) => Check::fail(
+            "data",
+            format!("{shown}: cannot write in {}: {error}", existing.display()),
+            "give this user the directory, or name another with --data-dir or `data_dir`",
+        ),
+        Ok(_) if existing != path => Check::ok("data", format!("{shown} (will be made)")),
+        Ok(_) => Check::ok("data", format!("{shown} can be written")),
+    }
+}
+
+fn nearest_existing(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let found = absolute
+        .ancestors()
+        .find(|ancestor| ancestor.exists())
+        .unwrap_or(Path::new("/"));
+    if found == absolute {
+        path.to_owned()
+    } else {
+        found.to_owned()
+    }
+}
+
+fn disk(path: &Path) -> Check {
+    let place = nearest_existing(path);
+    let free = match rustix::fs::statvfs(&place) {
+        Ok(facts) => facts.f_bavail.saturating_mul(facts.f_frsize),
+        Err(error) => {
+            let found = format!("{}: the free space cannot be read: {error}", place.display());
+            return Check::warn("disk", found, "check that the file system is mounted");
+        }
+    };
+    let found = format!("{} free at {}", size(free), place.display());
+    match free {
+        0..DISK_FREE_MIN => Check::fail(
+            "disk",
+            found,
+            "free some space, or move the data directory to another disk",
+        ),
+        DISK_FREE_MIN..DISK_FREE_LOW => {
+            Check::warn("disk", found, "less than 1 GiB is left; free some space")
+        }
+        _ => Check::ok("disk", found),
+    }
+}
+
+/// Bytes with one decimal in the unit that fits.
+pub(super) fn size(bytes: u64) -> String {
+    let (unit, name) = match bytes {
+        0..1_048_576 => (1 << 10, "KiB"),
+        1_048_576..1_073_741_824 => (1 << 20, "MiB"),
+        _ => (1_u64 << 30, "GiB"),
+    };
+    format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit)
+}
+
+/// Whether both files can be read and hold what they should; the server checks that they belong together.
+fn tls(https: &HttpsConfig) -> Check {
+    let advice = "give `tls.certificate` and `tls.key` PEM files that this user can read";
+    for (path, mark, what) in [
+        (&https.certificate, "-----BEGIN CERTIFICATE-----", "certificate"),
+        (&https.key, "PRIVATE KEY-----", "private key"),
+    ] {
+        match read_text(path) {
+            Err(error) => return Check::fail("tls", format!("{}: {error}", path.display()), advice),
+            Ok(text) if !text.contains(mark) => {
+                return Check::fail("tls", format!("{}: no PEM {what} in it", path.display()), advice);
+            }
+            Ok(_) => {}
+        }
+    }
+    Check::ok(
+        "tls",
+        format!("{}, {}", https.certificate.display(), https.key.display()),
+    )
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(PEM_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
