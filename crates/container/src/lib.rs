@@ -1,1 +1,4 @@
 //! Tidewire container.
+
+pub mod bmff;
+pub mod flv;
