@@ -86,10 +86,47 @@ function faultOf(data: ErrorData): Fault {
   };
 }
 
+/**
+ * Shows a rung at once. hls.js's own switch appends the new rung while the old frames are still being removed and leaves
+ * the decoder waiting for the next keyframe (up to a whole segment). Here: remove first, load from the playhead's
+ * segment, then seek to where playback already is, so that the decoder starts at the keyframe before it.
+ */
+function switchNow(hls: Hls, video: HTMLVideoElement, id: number): () => void {
+  const type = hls.audioTracks.some((track) => track.url) ? 'video' : null;
+  const flushed = (): void => {
+    hls.off(Events.BUFFER_FLUSHED, flushed);
+    hls.loadLevel = id;
+    hls.startLoad(video.currentTime);
+  };
+  const buffered = (_: unknown, { frag }: { frag: { type: string; level: number } }): void => {
+    if (frag.type !== 'main' || frag.level !== id || !covers(video)) return;
+    hls.off(Events.FRAG_BUFFERED, buffered);
+    const { currentTime } = video;
+    video.currentTime = currentTime;
+  };
+  hls.stopLoad();
+  hls.on(Events.BUFFER_FLUSHED, flushed);
+  hls.on(Events.FRAG_BUFFERED, buffered);
+  hls.trigger(Events.BUFFER_FLUSHING, { startOffset: 0, endOffset: Number.POSITIVE_INFINITY, type });
+  return () => {
+    hls.off(Events.BUFFER_FLUSHED, flushed);
+    hls.off(Events.FRAG_BUFFERED, buffered);
+  };
+}
+
+function covers(video: HTMLVideoElement): boolean {
+  const { buffered, currentTime } = video;
+  for (let index = 0; index < buffered.length; index += 1) {
+    if (buffered.start(index) <= currentTime && buffered.end(index) > currentTime) return true;
+  }
+  return false;
+}
+
 /** LL-HLS through hls.js. */
 export function createHls(video: HTMLVideoElement, source: Source, events: EngineEvents): Engine {
   const hls = new Hls(config(firstEstimate(recall('bandwidth'))));
   let repairs = 0;
+  let cancelSwitch: (() => void) | undefined;
 
   hls.on(Events.MANIFEST_PARSED, (_, { levels }) => {
     events.rungs(levels.map((level, id) => ({ id, name: renditionOf(level.url[0] ?? ''), width: level.width, height: level.height, bitrate: level.bitrate })));
@@ -123,8 +160,10 @@ export function createHls(video: HTMLVideoElement, source: Source, events: Engin
     kind: 'hls',
     label: `LL-HLS, hls.js ${Hls.version}`,
     pick(id) {
+      cancelSwitch?.();
+      cancelSwitch = undefined;
       if (id < 0) hls.loadLevel = -1;
-      else hls.currentLevel = id;
+      else cancelSwitch = switchNow(hls, video, id);
     },
     pickAudio: (index) => void (hls.audioTrack = index),
     livePosition: () => hls.liveSyncPosition,
