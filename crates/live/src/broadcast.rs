@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use event_listener::Event;
 use hub::Stream;
 use package::LiveWindow;
 use transcode::LadderStats;
@@ -16,6 +17,7 @@ pub struct Broadcast {
     pub window: Arc<LiveWindow>,
     pub(crate) thumbnails: Thumbnails,
     ladder: Mutex<LadderView>,
+    changed: Arc<Event>,
 }
 
 /// The ladder of a stream as metrics and pages see it.
@@ -32,19 +34,25 @@ pub struct LadderView {
 }
 
 impl Broadcast {
-    pub(crate) fn new(stream: Arc<Stream>) -> Arc<Self> {
+    pub(crate) fn new(stream: Arc<Stream>, changed: Arc<Event>) -> Arc<Self> {
         let window = LiveWindow::new(stream.channel(), stream.id());
         Arc::new(Self {
             stream,
             window,
             thumbnails: Thumbnails::default(),
             ladder: Mutex::default(),
+            changed,
         })
     }
 
     /// The ladder now.
     pub fn ladder(&self) -> LadderView {
         self.ladder.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says that what people see of the stream has changed.
+    pub(crate) fn touch(&self) {
+        self.changed.notify(usize::MAX);
     }
 
     pub(crate) fn update_ladder(&self, change: impl FnOnce(&mut LadderView)) {

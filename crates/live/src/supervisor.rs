@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use event_listener::{Event, EventListener};
 use hub::{Registry, Stream, StreamEvent, StreamState};
 use media::ladder::RungSpec;
 use package::{LiveWindow, PackageConfig};
@@ -40,6 +41,7 @@ pub struct Live {
     next_core: AtomicUsize,
     panics: AtomicU64,
     broadcasts: Mutex<BTreeMap<String, Arc<Broadcast>>>,
+    changed: Arc<Event>,
 }
 
 impl Live {
@@ -64,6 +66,7 @@ impl Live {
             next_core: AtomicUsize::new(0),
             panics: AtomicU64::new(0),
             broadcasts: Mutex::default(),
+            changed: Arc::default(),
         })
     }
 
@@ -77,6 +80,7 @@ impl Live {
         loop {
             match events.next().await {
                 StreamEvent::Opened(stream) => self.open(stream),
+                StreamEvent::StateChanged(..) | StreamEvent::Ended(_) => self.touch(),
                 StreamEvent::Missed { .. } => {
                     for stream in self.registry.streams() {
                         self.open(stream);
@@ -123,6 +127,11 @@ impl Live {
         thumbnail::version(&broadcast.window)
     }
 
+    /// Fires when the state, the renditions or the notices of any stream change after this call.
+    pub fn changes(&self) -> EventListener {
+        self.changed.listen()
+    }
+
     /// The process's clock.
     pub fn clock(&self) -> Clock {
         self.clock
@@ -138,12 +147,16 @@ impl Live {
         self.panics.load(Ordering::Relaxed)
     }
 
+    fn touch(&self) {
+        self.changed.notify(usize::MAX);
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Broadcast>>> {
         self.broadcasts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn open(self: &Arc<Self>, stream: Arc<Stream>) {
-        let broadcast = Broadcast::new(Arc::clone(&stream));
+        let broadcast = Broadcast::new(Arc::clone(&stream), Arc::clone(&self.changed));
         {
             let mut broadcasts = self.lock();
             let known = broadcasts.get(stream.channel());
@@ -184,6 +197,8 @@ impl Live {
             .is_some_and(|known| Arc::ptr_eq(known, broadcast))
         {
             broadcasts.remove(channel);
+            drop(broadcasts);
+            self.touch();
         }
     }
 

@@ -40,6 +40,7 @@ enum Wake {
     Rung(usize, Item),
     Ladder(Arc<VideoLadder>, Option<LadderEvent>),
     EncodersChanged,
+    NoticesChanged,
     Deadline,
 }
 
@@ -56,6 +57,7 @@ pub(crate) struct StreamTask {
     broadcast: Arc<Broadcast>,
     encoders: Encoders,
     encoders_changed: EventListener,
+    notices_changed: EventListener,
     config: LiveConfig,
     clock: Clock,
     packager: Packager,
@@ -77,6 +79,7 @@ pub(crate) struct StreamTask {
     clock_set_us: Option<Micros>,
     trouble_until: Option<Micros>,
     presence_said: bool,
+    is_playable: bool,
 }
 
 impl StreamTask {
@@ -93,6 +96,7 @@ impl StreamTask {
         let opened_us = clock.now();
         Self {
             encoders_changed: encoders.changed(),
+            notices_changed: broadcast.stream.notices().changed(),
             encoders,
             config,
             clock,
@@ -113,6 +117,7 @@ impl StreamTask {
             clock_set_us: None,
             trouble_until: None,
             presence_said: false,
+            is_playable: false,
             broadcast,
         }
     }
@@ -161,6 +166,10 @@ impl StreamTask {
             self.encoders_changed = self.encoders.changed();
             return Poll::Ready(Wake::EncodersChanged);
         }
+        if Pin::new(&mut self.notices_changed).poll(context).is_ready() {
+            self.notices_changed = self.broadcast.stream.notices().changed();
+            return Poll::Ready(Wake::NoticesChanged);
+        }
         self.sleep.as_mut().poll(context).map(|()| Wake::Deadline)
     }
 
@@ -177,6 +186,7 @@ impl StreamTask {
                 self.say_encoders();
                 self.start_ladder();
             }
+            Wake::NoticesChanged => self.broadcast.touch(),
             Wake::Deadline => {
                 self.sleep_until = Micros::MAX;
                 self.packager.handle_timeout(now);
@@ -184,6 +194,10 @@ impl StreamTask {
             }
         }
         self.take_notices(now);
+        if !self.is_playable && self.broadcast.window.ready().is_none() {
+            self.is_playable = true;
+            self.broadcast.touch();
+        }
     }
 
     fn handle_source(&mut self, item: Item, now: Micros) {
