@@ -90,7 +90,7 @@ impl Platform {
     /// Opens the data directory for a command, making what is missing. Works beside a running server.
     pub async fn open(data_dir: &Path) -> Result<Self, Error> {
         create_data_dir(data_dir)?;
-        Self::open_with(data_dir, None).await
+        Self::open_with(data_dir, None, BUSY_TIMEOUT).await
     }
 
     /// Opens the data directory for the one server that may run on it, and closes the records of streams that a
@@ -98,7 +98,7 @@ impl Platform {
     pub async fn open_server(data_dir: &Path) -> Result<Self, Error> {
         create_data_dir(data_dir)?;
         let lock = lock_server(data_dir)?;
-        let platform = Self::open_with(data_dir, Some(lock)).await?;
+        let platform = Self::open_with(data_dir, Some(lock), BUSY_TIMEOUT).await?;
         let recovered = platform
             .recover_streams("the server stopped without ending this stream")
             .await?;
@@ -111,7 +111,11 @@ impl Platform {
         Ok(platform)
     }
 
-    async fn open_with(data_dir: &Path, server_lock: Option<File>) -> Result<Self, Error> {
+    pub(crate) async fn open_with(
+        data_dir: &Path,
+        server_lock: Option<File>,
+        busy_timeout: Duration,
+    ) -> Result<Self, Error> {
         let path = data_dir.join(DATABASE_FILE);
         let secret = ServerSecret::load_or_create(data_dir)?;
         let options = SqliteConnectOptions::new()
@@ -119,7 +123,7 @@ impl Platform {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(BUSY_TIMEOUT)
+            .busy_timeout(busy_timeout)
             .foreign_keys(true)
             .disable_statement_logging();
         let mut writer = connect(&options, &path).await?;
