@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use deliver::{Class, CloseReason, Histogram, HttpStats, LATENCY_BOUNDS_US, Viewers};
 use hub::Repair;
+use ingest::{IngestStats, MediaFault};
 use live::{Broadcast, Live};
 use transcode::RestartReason;
 
@@ -13,7 +14,7 @@ use crate::metrics::{Family, HistogramRow, Labels, render};
 /// Where figures that belong to no stream come from.
 pub(crate) struct Figures {
     pub(crate) http: Arc<HttpStats>,
-    pub(crate) ingest: Arc<ingest::IngestStats>,
+    pub(crate) ingest: Arc<IngestStats>,
 }
 
 impl Figures {
@@ -35,7 +36,7 @@ impl Figures {
         families.extend(stream_families(&broadcasts, viewers));
         families.extend(encoder_families(&broadcasts));
         families.extend(self.http_families(viewers));
-        families.extend(self.ingest_families());
+        families.extend(ingest_families(&self.ingest));
         render(families)
     }
 
@@ -107,6 +108,28 @@ impl Figures {
             ),
         ]
     }
+}
+
+fn ingest_families(stats: &IngestStats) -> Vec<Family> {
+    let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let one = |counter| vec![(Vec::new(), read(counter))];
+    let gauge = |counter| vec![(Vec::new(), read(counter) as f64)];
+    let closed = ingest::CloseReason::all()
+        .map(|reason| (vec![("reason", reason.as_str().to_owned())], stats.closed(reason)))
+        .collect();
+    let faults = MediaFault::ALL
+        .into_iter()
+        .map(|fault| (vec![("fault", fault.as_str().to_owned())], stats.media_faults(fault)))
+        .collect();
+    vec![
+        Family::counter("tidewire_rtmp_connections_accepted", "Connections taken.", one(&stats.connections)),
+        Family::gauge("tidewire_rtmp_connections", "Open connections.", gauge(&stats.connections_active)),
+        Family::gauge("tidewire_rtmp_publishers", "Publishers.", gauge(&stats.publishers_active)),
+        Family::counter("tidewire_rtmp_publishes", "Publishes accepted.", one(&stats.publishes)),
+        Family::counter("tidewire_rtmp_bytes", "Bytes read from publishers.", one(&stats.bytes_in)),
+        Family::counter("tidewire_rtmp_connections_closed", "Connections ended, by reason.", closed),
+        Family::counter("tidewire_rtmp_media_faults", "Tags left out, by fault.", faults),
+    ]
 }
 
 fn histogram(histogram: &Histogram) -> HistogramRow {

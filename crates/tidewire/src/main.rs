@@ -7,10 +7,16 @@
 
 mod cli;
 mod config;
+mod directory;
 mod doctor;
+mod encoders;
 mod exit;
+mod figures;
+mod gate;
 mod limits;
 mod logging;
+mod metrics;
+mod records;
 mod serve;
 
 fn main() -> std::process::ExitCode {

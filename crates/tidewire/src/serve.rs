@@ -1,12 +1,261 @@
-//! `tidewire serve`.
+//! `tidewire serve`: builds every room from the configuration, runs them on the cores, and ends them in order.
 
-use crate::config::ValidatedConfig;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{Api, ApiOptions};
+use deliver::{Cores, Counters, Server, ServerConfig, TlsFiles};
+use hub::Registry;
+use ingest::{IngestStats, RtmpServer};
+use live::{Clock, EncoderState, Encoders, Live, LiveConfig};
+use package::PackageConfig;
+use platform::Platform;
+use tokio::signal::unix::{SignalKind, signal};
+use transcode::LadderLimits;
+
+use crate::config::{HttpConfig, StreamingConfig, ValidatedConfig};
+use crate::directory::Directory;
 use crate::exit::Exit;
+use crate::figures::Figures;
+use crate::gate::Gate;
+use crate::{encoders, gate, records};
 
-/// Runs the server until it is told to stop.
+/// How long publishers have to be told and to leave.
+const PUBLISHERS_LEAVE: Duration = Duration::from_secs(2);
+/// How long streams have to package what they hold.
+const STREAMS_END: Duration = Duration::from_secs(3);
+/// How long threads have to end.
+const THREADS_END: Duration = Duration::from_secs(2);
+
+/// Runs the server until SIGINT or SIGTERM; a second signal ends it at once.
 pub(crate) fn run(config: ValidatedConfig) -> Result<(), Exit> {
-    Err(Exit::failed(format!(
-        "not wired: the server for {} is not built yet",
-        config.data_dir.display()
-    )))
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Exit::failed(format!("the runtime could not be started: {error}")))?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
+    for (name, address) in addresses(&config) {
+        refuse_taken(name, address)?;
+    }
+    let platform = Platform::open_server(&config.data_dir).await?;
+    let clock = Clock::start();
+    let registry = Registry::with_unix_origin(hub_limits(&config), clock.unix_origin_us());
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let cores = Cores::start(cores, "core")
+        .map_err(|error| Exit::failed(format!("the server's threads could not be started: {error}")))?;
+
+    let encoders = Encoders::new(EncoderState::Probing);
+    encoders::find_out(encoders.clone(), config.streaming.clone(), config.data_dir.clone())
+        .map_err(|error| Exit::failed(format!("the encoder's thread could not be started: {error}")))?;
+    let handles = (0..cores.len()).map(|index| cores.handle(index).clone()).collect();
+    let live = Live::new(
+        Arc::clone(&registry),
+        encoders,
+        live_config(&config.streaming),
+        clock,
+        handles,
+    );
+    tokio::spawn(Arc::clone(&live).run());
+    tokio::spawn(records::record(Arc::clone(&registry), platform.clone()));
+
+    let ingest_stats = Arc::new(IngestStats::default());
+    let rtmp = start_rtmp(&config, &cores, &registry, &platform, clock, &ingest_stats)?;
+    tokio::spawn(gate::close_withdrawn(platform.clone(), Arc::clone(&rtmp)));
+
+    let http = start_http(&config.http, &config.streaming, &cores, &live, &platform, ingest_stats)?;
+    announce(&config, &http);
+    wait_for_signal().await?;
+    shut_down(&registry, &rtmp, http, &platform, cores).await;
+    Ok(())
+}
+
+fn addresses(config: &ValidatedConfig) -> Vec<(&'static str, SocketAddr)> {
+    let https = config.http.https.as_ref().map(|https| ("https", https.address));
+    let http = config.http.http.map(|address| ("http", address));
+    let rtmp = config.rtmp.address.map(|address| ("rtmp", address));
+    http.into_iter().chain(https).chain(rtmp).collect()
+}
+
+/// With `SO_REUSEPORT` a second server of the same user would share the port in silence, so it is tried without first.
+fn refuse_taken(name: &str, address: SocketAddr) -> Result<(), Exit> {
+    match TcpListener::bind(address) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Exit::start(format!(
+            "cannot listen on {address} for {name}: {error}; stop what holds it (`ss -ltnp` shows it) or give --{name} another address"
+        ))),
+    }
+}
+
+fn hub_limits(config: &ValidatedConfig) -> hub::Limits {
+    hub::Limits {
+        streams_max: config.hub.streams_max as usize,
+        reconnect_grace_us: micros(config.hub.reconnect_grace),
+        ..hub::Limits::default()
+    }
+}
+
+fn live_config(config: &StreamingConfig) -> LiveConfig {
+    let defaults = PackageConfig::default();
+    LiveConfig {
+        package: PackageConfig {
+            segment_ms: millis(config.segment_duration),
+            part_ms: millis(config.part_duration),
+            window_ms: millis(config.window),
+            ..defaults
+        },
+        profiles: if config.enable_abr { config.profiles.clone() } else { Vec::new() },
+        ladder: LadderLimits::default(),
+    }
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn start_rtmp(
+    config: &ValidatedConfig,
+    cores: &Cores,
+    registry: &Arc<Registry>,
+    platform: &Platform,
+    clock: Clock,
+    stats: &Arc<IngestStats>,
+) -> Result<Arc<RtmpServer>, Exit> {
+    let limits = ingest::Limits {
+        connections_max: config.rtmp.connections_max as usize,
+        connections_per_address_max: config.rtmp.connections_per_address_max,
+        ..ingest::Limits::default()
+    };
+    let server = RtmpServer::new(
+        limits,
+        Arc::clone(registry),
+        Arc::new(Gate::new(platform.clone())),
+        ingest::Clock::new(clock.instant(0)),
+        Arc::clone(stats),
+    );
+    let Some(mut address) = config.rtmp.address else { return Ok(server) };
+    for core in 0..cores.len() {
+        let listener = ingest::bind(address, true)
+            .map_err(|error| Exit::start(format!("cannot listen on {address} for rtmp: {error}")))?;
+        // Port 0 is a free one; the other cores take the same.
+        address = listener
+            .local_addr()
+            .map_err(|error| Exit::failed(format!("the RTMP address cannot be read: {error}")))?;
+        let serving = Arc::clone(&server).serve(listener);
+        cores.spawn_on(core, async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "the RTMP listener failed");
+            }
+        });
+    }
+    tracing::info!(%address, "RTMP: publish to rtmp://ADDRESS/live with a stream key");
+    Ok(server)
+}
+
+fn start_http(
+    config: &HttpConfig,
+    streaming: &StreamingConfig,
+    cores: &Cores,
+    live: &Arc<Live>,
+    platform: &Platform,
+    ingest: Arc<IngestStats>,
+) -> Result<Server, Exit> {
+    let limits = deliver::Limits {
+        connections_max: config.connections_max,
+        connections_per_address_max: config.connections_per_address_max,
+        ..deliver::Limits::default()
+    };
+    let counters = Counters::new(cores.len(), &limits);
+    let figures = Figures { http: Arc::clone(&counters.http), ingest };
+    let directory = Directory::new(Arc::clone(live), Arc::clone(&counters.viewers), figures);
+    tokio::spawn(Arc::clone(&directory).forward_changes());
+    let (follower, database) = (Arc::clone(&directory), platform.clone());
+    tokio::spawn(async move {
+        if let Err(error) = follower.follow(database).await {
+            tracing::error!(%error, "the list of channels cannot be followed");
+        }
+    });
+    let api = Api::new(Arc::clone(&directory) as Arc<dyn api::Directory>, ApiOptions::default());
+    tokio::spawn(api.clone().run());
+    let target_duration_s = u32::try_from(streaming.segment_duration.as_millis().div_ceil(1000)).unwrap_or(2);
+    let server = ServerConfig {
+        http: config.http.into_iter().collect(),
+        https: config.https.iter().map(|https| https.address).collect(),
+        tls: config
+            .https
+            .as_ref()
+            .map(|https| TlsFiles { certificate: https.certificate.clone(), key: https.key.clone() }),
+        limits,
+        timing: deliver::Timing { target_duration_s, ..deliver::Timing::default() },
+    };
+    Server::start(server, cores, directory, api.router(), &counters).map_err(|error| Exit::start(error.to_string()))
+}
+
+fn announce(config: &ValidatedConfig, http: &Server) {
+    for address in http.http_addresses() {
+        tracing::info!(%address, "HTTP: pages at http://ADDRESS/");
+    }
+    for address in http.https_addresses() {
+        tracing::info!(%address, "HTTPS: pages at https://ADDRESS/");
+    }
+    tracing::info!(data_dir = %config.data_dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
+}
+
+async fn wait_for_signal() -> Result<(), Exit> {
+    let failed = |error: std::io::Error| Exit::failed(format!("signals cannot be received: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::warn!("second signal: ending at once");
+        std::process::exit(130);
+    });
+    Ok(())
+}
+
+/// Publishers are told first, then their streams are packaged to the end, then viewers are let go.
+async fn shut_down(registry: &Arc<Registry>, rtmp: &RtmpServer, http: Server, platform: &Platform, cores: Cores) {
+    tracing::info!("shutting down: publishers are told to come back, segments are closed");
+    registry.drain();
+    rtmp.drain();
+    wait_until(PUBLISHERS_LEAVE, || rtmp.publishers().is_empty()).await;
+    for stream in registry.streams() {
+        stream.set_state(hub::StreamState::Ended);
+        stream.source().end();
+    }
+    let streams = registry.streams();
+    wait_until(STREAMS_END, || streams.iter().all(|stream| Arc::strong_count(stream) <= 4)).await;
+    http.stop().await;
+    if let Err(error) = platform.close().await {
+        tracing::warn!(%error, "the database was not closed in order");
+    }
+    if !cores.stop(THREADS_END) {
+        tracing::warn!("some threads had to be left behind");
+    }
+    tracing::info!("ended");
+}
+
+async fn wait_until(limit: Duration, done: impl Fn() -> bool) {
+    let ended = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // Whoever has not gone by then is cut off.
+    let _ = tokio::time::timeout(limit, ended).await;
 }

@@ -2,6 +2,9 @@
 
 use super::value::Kind;
 
+/// What the variables of all keys begin with.
+pub(crate) const ENVIRONMENT_PREFIX: &str = "TIDEWIRE_";
+
 /// One key.
 pub(crate) struct Key {
     /// Dotted name: `streaming.part_duration`.
@@ -19,7 +22,10 @@ pub(crate) struct Key {
 impl Key {
     /// `TIDEWIRE_STREAMING_PART_DURATION`.
     pub(crate) fn environment(&self) -> String {
-        format!("TIDEWIRE_{}", self.name.to_uppercase().replace('.', "_"))
+        format!(
+            "{ENVIRONMENT_PREFIX}{}",
+            self.name.to_uppercase().replace('.', "_")
+        )
     }
 }
 

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::keys::{self, KEYS, Key};
+use super::keys::{self, ENVIRONMENT_PREFIX as PREFIX, KEYS, Key};
 use super::problem::{ConfigError, Origin, Problem};
 use super::validated::ValidatedConfig;
 use super::value::{Kind, Value};
@@ -108,15 +108,16 @@ impl Sources {
     ) {
         let known: BTreeMap<String, &'static Key> = KEYS.iter().map(|key| (key.environment(), key)).collect();
         for (name, text) in &self.environment {
-            let Some(name) = name.to_str().filter(|name| name.starts_with("TIDEWIRE_")) else {
+            let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
                 continue;
             };
             let origin = Origin::Environment(name.to_owned());
             let Some(key) = known.get(name) else {
                 // Not refused: orchestrators put variables of this form beside ours (a Kubernetes service called
                 // `tidewire` gives TIDEWIRE_PORT, TIDEWIRE_SERVICE_HOST and more).
-                if let Some(near) = nearest(name, known.keys().map(String::as_str)) {
-                    warnings.push(format!("{name}: no such setting; did you mean {near}?"));
+                let bare = known.keys().filter_map(|known| known.strip_prefix(PREFIX));
+                if let Some(near) = nearest(&name[PREFIX.len()..], bare) {
+                    warnings.push(format!("{name}: no such setting; did you mean {PREFIX}{near}?"));
                 }
                 continue;
             };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use media::ladder::RungSpec;
 
 use super::layers::{Layers, Setting};
-use super::problem::Problem;
+use super::problem::{Origin, Problem};
 use super::value::{Value, duration_text};
 
 /// Everything `serve` needs to know.
@@ -165,7 +165,7 @@ fn http(layers: &Layers, problems: &mut Vec<Problem>) -> HttpConfig {
     };
     let http = layers.address("http");
     if http.is_none() && layers.address("https").is_none() {
-        let origin = &layers.setting("http").origin;
+        let origin = layers.blame(["http", "https"]);
         problems.push(Problem::new(
             origin,
             "`http` and `https` are both off, so nobody could watch; set one",
@@ -189,7 +189,7 @@ fn check_ports(layers: &Layers, problems: &mut Vec<Problem>) {
             };
             let overlap = one.ip() == two.ip() || one.ip().is_unspecified() || two.ip().is_unspecified();
             if one.port() == two.port() && one.port() != 0 && overlap {
-                let origin = &layers.setting(other).origin;
+                let origin = layers.blame([other, name]);
                 problems.push(Problem::new(
                     origin,
                     format!("`{other}` and `{name}` have the same port {}", one.port()),
@@ -205,7 +205,7 @@ fn streaming(layers: &Layers, problems: &mut Vec<Problem>) -> StreamingConfig {
     let window = layers.duration("streaming.window");
     if part_duration * 2 > segment_duration {
         problems.push(Problem::new(
-            &layers.setting("streaming.part_duration").origin,
+            layers.blame(["streaming.part_duration", "streaming.segment_duration"]),
             format!(
                 "`streaming.part_duration` is {} and must be at most half of `streaming.segment_duration`, which is {}",
                 shown(part_duration),
@@ -215,7 +215,7 @@ fn streaming(layers: &Layers, problems: &mut Vec<Problem>) -> StreamingConfig {
     }
     if window < segment_duration * 3 {
         problems.push(Problem::new(
-            &layers.setting("streaming.window").origin,
+            layers.blame(["streaming.window", "streaming.segment_duration"]),
             format!(
                 "`streaming.window` is {} and must be at least three times `streaming.segment_duration`, which is {}",
                 shown(window),
@@ -250,6 +250,15 @@ fn shown(duration: Duration) -> String {
 impl Layers {
     pub(crate) fn setting(&self, name: &str) -> &Setting {
         self.0.get(name).expect("every key of the registry has a setting")
+    }
+
+    /// Where to point when two settings do not go together: at the first that somebody has set.
+    fn blame(&self, names: [&str; 2]) -> &Origin {
+        let origins = names.map(|name| &self.setting(name).origin);
+        origins
+            .into_iter()
+            .find(|origin| **origin != Origin::Default)
+            .unwrap_or(origins[0])
     }
 
     fn address(&self, name: &str) -> Option<SocketAddr> {
