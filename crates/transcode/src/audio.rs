@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use media::{Sample, Track};
 
-use crate::supervise::Shared;
+use crate::shared::Shared;
 use crate::{LadderEvent, LadderStats};
 
 /// A running audio transcode to AAC-LC 128 kb/s. Dropping it stops the child in the background.

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::supervise::{Job, Shared, run};
+use crate::shared::{Job, Shared};
+use crate::supervise::run;
 use crate::thumbnail::{self, ThumbnailError};
 use crate::{AudioToAac, EncoderSettings, Ffmpeg, LadderLimits, LadderSpec, RungSink, VideoLadder};
 

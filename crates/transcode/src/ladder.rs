@@ -5,7 +5,7 @@ use std::sync::Arc;
 use media::ladder::Rung;
 use media::{FrameRate, Sample, Track};
 
-use crate::supervise::Shared;
+use crate::shared::Shared;
 use crate::{LadderEvent, LadderLimits, LadderStats, Permit};
 
 /// Receives one rung. Called on the transcode thread: must not block.

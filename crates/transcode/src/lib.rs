@@ -18,18 +18,26 @@
 //!
 //! Facts about FFmpeg that the code relies on are stated where they are used; they were measured on 5.1 and 9.0.
 
+mod args;
 mod audio;
+mod backlog;
 mod budget;
 mod cost;
 mod engine;
 mod event;
 mod ffmpeg;
 mod ladder;
+mod output;
+mod policy;
 mod probe;
+mod process;
 mod settings;
+mod shared;
 mod stats;
+mod stderr;
 mod supervise;
 mod thumbnail;
+mod writer;
 
 pub use audio::{AudioInput, AudioToAac};
 pub use budget::{Admission, EncodeBudget, Permit};

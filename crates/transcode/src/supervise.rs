@@ -1,49 +1,358 @@
-//! The life of a child.
+//! The life of a child: spawned, fed, drained, watched, replaced, ended.
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use media::ladder::Rung;
-use media::{FrameRate, Sample, Track};
+use bytes::BytesMut;
+use media::TrackConfig;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::{EncoderSettings, Ffmpeg, LadderEvent, LadderLimits, LadderStats, Permit, RungSink};
+use crate::args::{self, VideoArgs};
+use crate::backlog::Start;
+use crate::output::{Delivery, OutputError, OutputReader};
+use crate::policy::{Behind, Failures};
+use crate::process::{Process, describe};
+use crate::shared::Shared;
+use crate::stderr::{LastWords, read as read_stderr, read_progress};
+use crate::writer::write_all;
+use crate::{EncoderSettings, Ffmpeg, LadderEvent, Permit, RestartReason, RungSink};
 
-/// What a child does.
-pub(crate) enum Job {
-    Video {
-        rungs: Vec<Rung>,
-        frame_rate: Option<FrameRate>,
-    },
-    Audio,
+/// How often a child is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How long the output of a dead child is waited for: its pipes may still hold frames.
+const DRAIN: Duration = Duration::from_millis(500);
+
+type Sink = Arc<Mutex<Box<dyn RungSink>>>;
+
+/// Why a child is no more.
+enum End {
+    Stopped,
+    Replace { reason: RestartReason, detail: String, was_healthy: bool },
 }
 
-pub(crate) struct Shared {
-    pub(crate) stats: Arc<LadderStats>,
+struct Supervisor {
+    shared: Arc<Shared>,
+    ffmpeg: Ffmpeg,
+    settings: EncoderSettings,
+    sinks: Vec<Sink>,
+    permit: Option<Permit>,
+    failures: Failures,
+    /// Said that something is wrong and not yet that it is over.
+    in_trouble: bool,
 }
 
-impl Shared {
-    pub(crate) fn new(_label: String, _job: Job, _limits: LadderLimits) -> Self {
-        Self {
-            stats: Arc::default(),
+/// Runs until a stop is requested; all sinks are told of the end then.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    ffmpeg: Ffmpeg,
+    settings: EncoderSettings,
+    sinks: Vec<Box<dyn RungSink>>,
+    permit: Option<Permit>,
+) {
+    let sinks = sinks.into_iter().map(|sink| Arc::new(Mutex::new(sink))).collect();
+    let failures = Failures::default();
+    let mut supervisor = Supervisor { shared, ffmpeg, settings, sinks, permit, failures, in_trouble: false };
+    supervisor.run().await;
+    let shared = Arc::clone(&supervisor.shared);
+    let left: Vec<usize> = supervisor.active();
+    supervisor.end_outputs(&left);
+    shared.set_ended();
+}
+
+impl Supervisor {
+    async fn run(&mut self) {
+        while !self.active().is_empty() {
+            let Some(start) = self.next_start().await else { return };
+            let end = self.live(&start).await;
+            self.shared.stats.pid.store(0, Relaxed);
+            self.shared.core().backlog.detach();
+            match end {
+                End::Stopped => return,
+                End::Replace { reason, detail, was_healthy } => {
+                    let delay = self.judge(reason, &detail, was_healthy);
+                    tokio::select! {
+                        () = sleep(delay) => {}
+                        () = self.shared.stop_requested() => return,
+                    }
+                }
+            }
+        }
+        self.shared.core().is_done = true;
+        self.shared.stop_requested().await;
+    }
+
+    fn active(&self) -> Vec<usize> {
+        let core = self.shared.core();
+        (0..core.outputs.len()).filter(|&index| core.outputs[index].is_active).collect()
+    }
+
+    /// Waits for something that a child can begin with; `None` = stop.
+    async fn next_start(&self) -> Option<Start> {
+        loop {
+            if self.shared.is_stopping() {
+                return None;
+            }
+            let start = self.shared.core().start();
+            if start.is_some() {
+                return start;
+            }
+            self.shared.input.notified().await;
         }
     }
-    pub(crate) fn rung_names(&self) -> Vec<String> {
-        Vec::new()
+
+    fn arguments(&self, start: &Start) -> Vec<String> {
+        let core = self.shared.core();
+        let config = core.backlog.track().map(|track| track.config.clone());
+        match config {
+            Some(TrackConfig::Audio(config)) => args::audio(config.sample_rate.get(), config.channels),
+            other => {
+                let rungs: Vec<_> = core.active().filter_map(|output| output.rung.as_ref()).collect();
+                let source_height = match &other {
+                    Some(TrackConfig::Video(config)) => config.height,
+                    _ => 0,
+                };
+                args::video(&VideoArgs {
+                    rungs: &rungs,
+                    settings: &self.settings,
+                    frame_rate: self.shared.frame_rate,
+                    source_height,
+                    first_ms: start.select_from_ms,
+                })
+            }
+        }
     }
-    pub(crate) async fn next_event(&self) -> Option<LadderEvent> {
+
+    /// One child from spawn to end.
+    async fn live(&mut self, start: &Start) -> End {
+        let outputs = self.active();
+        let arguments = self.arguments(start);
+        let started = Instant::now();
+        let (mut process, pipes) = match Process::spawn(self.ffmpeg.path(), &arguments, outputs.len()) {
+            Ok(spawned) => spawned,
+            Err(error) => {
+                let detail = format!("FFmpeg could not be started at {}: {error}", self.ffmpeg.path().display());
+                return End::Replace { reason: RestartReason::SpawnFailed, detail, was_healthy: false };
+            }
+        };
+        let pid = process.id().unwrap_or(0);
+        self.shared.stats.pid.store(pid, Relaxed);
+        tracing::info!(stream = self.shared.label, pid, outputs = outputs.len(), ?start, "ffmpeg started");
+        let words = LastWords::default();
+        let (broken, mut is_broken) = mpsc::channel(1);
+        let mut readers = JoinSet::new();
+        for (pipe, index) in pipes.outputs.into_iter().zip(outputs) {
+            let (shared, sink) = (Arc::clone(&self.shared), Arc::clone(&self.sinks[index]));
+            readers.spawn(read_output(shared, sink, index, pipe, broken.clone()));
+        }
+        let mut others = JoinSet::new();
+        let (label, stats) = (self.shared.label.clone(), &self.shared.stats);
+        others.spawn(read_stderr(pipes.stderr, label, Arc::clone(stats), words.clone()));
+        others.spawn(read_progress(pipes.progress, Arc::clone(stats)));
+        let writer = tokio::spawn(write_all(Arc::clone(&self.shared), pipes.stdin));
+        let end = self.watch(&mut process, &mut is_broken, started, &words).await;
+        if matches!(end, End::Stopped) {
+            // The writer ends by itself when it has written what waits, which closes stdin.
+            let _ = timeout(self.shared.limits.stop_step / 2, async { while !writer.is_finished() { sleep(TICK / 10).await } }).await;
+            writer.abort();
+            process.stop(self.shared.limits.stop_step).await;
+        }
+        writer.abort();
+        process.kill().await;
+        let _ = timeout(DRAIN, async { while readers.join_next().await.is_some() {} }).await;
+        readers.shutdown().await;
+        others.shutdown().await;
+        let _ = writer.await;
+        end
+    }
+
+    async fn watch(
+        &mut self,
+        process: &mut Process,
+        is_broken: &mut mpsc::Receiver<OutputError>,
+        started: Instant,
+        words: &LastWords,
+    ) -> End {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut behind = Behind::default();
+        let (reason, detail) = loop {
+            tokio::select! {
+                biased;
+                () = self.shared.stop_requested() => return End::Stopped,
+                status = process.wait() => {
+                    let how = status.map_or_else(|error| error.to_string(), describe);
+                    // Its last words may still be in the pipe.
+                    sleep(Duration::from_millis(20)).await;
+                    break (RestartReason::Exited, said(format!("FFmpeg {how}"), words));
+                }
+                Some(error) = is_broken.recv() => {
+                    break (RestartReason::Garbage, said(format!("FFmpeg wrote what is not its format: {error}"), words));
+                }
+                () = self.shared.control.notified() => {}
+                _ = ticks.tick() => {}
+            }
+            if let Some(found) = self.look(started, &mut behind) {
+                break found;
+            }
+        };
+        let was_healthy = started.elapsed() >= self.shared.limits.healthy_after;
+        End::Replace { reason, detail, was_healthy }
+    }
+
+    /// Whether the child must be replaced.
+    fn look(&mut self, started: Instant, behind: &mut Behind) -> Option<(RestartReason, String)> {
+        let now = Instant::now();
+        let (hang, lag, respawn, flows, count) = {
+            let core = self.shared.core();
+            let respawn = core.respawn.or(core.backlog.is_worn_out().then_some(RestartReason::Timeline));
+            let flows = core.active().all(|output| output.gate.is_none());
+            (core.hang(started, now, &self.shared.limits), core.lag(), respawn, flows, core.active().count())
+        };
+        self.shared.stats.lag_ms.store(u64::try_from(lag.as_millis()).unwrap_or(u64::MAX), Relaxed);
+        if flows && self.in_trouble {
+            self.in_trouble = false;
+            self.shared.emit(LadderEvent::Recovered);
+        }
+        if let Some(reason) = respawn {
+            return Some((reason, "the source's time jumped back".to_owned()));
+        }
+        if let Some(hang) = hang {
+            let (name, waited) = (hang.output, hang.waited.as_millis());
+            return Some((RestartReason::Hung, format!("FFmpeg gave no picture of {name} for {waited} ms")));
+        }
+        if behind.observe(lag, now, &self.shared.limits) {
+            if count > 1 || started.elapsed() > self.shared.limits.first_frame_after {
+                let detail = format!("encoding fell {:.1} s behind live", lag.as_secs_f32());
+                return Some((RestartReason::FellBehind, detail));
+            }
+        }
         None
     }
-    pub(crate) fn request_stop(&self) {}
-    pub(crate) async fn ended(&self) {}
-    pub(crate) fn set_track(&self, _track: &Track) {}
-    pub(crate) fn push(&self, _sample: Arc<Sample>, _force_idr: bool) {}
-    pub(crate) fn discontinuity(&self) {}
+
+    /// Counts, says and draws the consequence; the wait before the next child.
+    fn judge(&mut self, reason: RestartReason, detail: &str, was_healthy: bool) -> Duration {
+        self.shared.stats.count_restart(reason);
+        let outputs = self.active();
+        if reason == RestartReason::Timeline {
+            tracing::info!(stream = self.shared.label, detail, "ffmpeg is replaced");
+            return Duration::ZERO;
+        }
+        if !reason.is_failure() {
+            let top = outputs.last().copied().into_iter().collect::<Vec<_>>();
+            self.drop_outputs(&top, detail);
+            return Duration::ZERO;
+        }
+        let verdict = self.failures.add(was_healthy, &self.shared.limits);
+        let delay_ms = u64::try_from(verdict.delay.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(stream = self.shared.label, reason = reason.label(), detail, delay_ms, "ffmpeg is replaced");
+        self.in_trouble = true;
+        self.shared.emit(LadderEvent::Restarting { reason, text: detail.to_owned() });
+        if verdict.shrink {
+            let keep = outputs.len() / 2;
+            self.drop_outputs(&outputs[keep..], detail);
+        }
+        verdict.delay
+    }
+
+    /// Takes rungs out for good.
+    fn drop_outputs(&mut self, indices: &[usize], detail: &str) {
+        let names: Vec<String> = {
+            let core = self.shared.core();
+            indices.iter().map(|&index| core.outputs[index].name.clone()).collect()
+        };
+        self.end_outputs(indices);
+        let list = names.join(", ");
+        let text = format!("{list} is no longer offered: {detail}");
+        tracing::warn!(stream = self.shared.label, rungs = list, detail, "transcoded renditions dropped");
+        self.shared.emit(LadderEvent::RungsDropped { rungs: names, text });
+        if self.active().is_empty() {
+            let text = format!("no transcoded rendition is left, only the source is offered: {detail}");
+            self.shared.emit(LadderEvent::GaveUp { text });
+        }
+    }
+
+    fn end_outputs(&mut self, indices: &[usize]) {
+        for &index in indices {
+            let name = {
+                let mut core = self.shared.core();
+                core.outputs[index].is_active = false;
+                core.outputs[index].name.clone()
+            };
+            if let Some(permit) = &mut self.permit {
+                permit.release(&name);
+            }
+            self.sinks[index].lock().unwrap_or_else(PoisonError::into_inner).ended();
+        }
+        let active = u32::try_from(self.active().len()).unwrap_or(u32::MAX);
+        self.shared.stats.rungs_active.store(active, Relaxed);
+    }
 }
 
-pub(crate) async fn run(
-    _shared: Arc<Shared>,
-    _ffmpeg: Ffmpeg,
-    _settings: EncoderSettings,
-    _sinks: Vec<Box<dyn RungSink>>,
-    _permit: Option<Permit>,
+fn said(what: String, words: &LastWords) -> String {
+    match words.text() {
+        Some(line) => format!("{what} ({line})"),
+        None => what,
+    }
+}
+
+/// Drains one output pipe into its sink.
+async fn read_output(
+    shared: Arc<Shared>,
+    sink: Sink,
+    index: usize,
+    mut pipe: pipe::Receiver,
+    broken: mpsc::Sender<OutputError>,
 ) {
+    let mut reader = OutputReader::new(index);
+    loop {
+        reader.reserve();
+        match pipe.read_buf(&mut reader.buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        loop {
+            let next = reader.next(&mut shared.core(), Instant::now());
+            match next {
+                Ok(Some(delivery)) => deliver(&shared, &sink, delivery),
+                Ok(None) => break,
+                Err(error) => {
+                    // One error is enough; the others find the channel full.
+                    let _ = broken.try_send(error);
+                    return discard(pipe, BytesMut::new()).await;
+                }
+            }
+        }
+    }
+}
+
+/// Reads on for nothing, so that the child does not block before it is replaced.
+async fn discard(mut pipe: pipe::Receiver, mut buffer: BytesMut) {
+    loop {
+        buffer.clear();
+        buffer.reserve(16 << 10);
+        if !matches!(pipe.read_buf(&mut buffer).await, Ok(1..)) {
+            return;
+        }
+    }
+}
+
+fn deliver(shared: &Shared, sink: &Sink, delivery: Delivery) {
+    let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+    match delivery {
+        Delivery::Track(track) => sink.set_track(track),
+        Delivery::Sample { sample, lost } => {
+            shared.stats.frames_out.fetch_add(1, Relaxed);
+            shared.stats.bytes_out.fetch_add(sample.data.len() as u64, Relaxed);
+            if lost {
+                sink.lost();
+            }
+            sink.sample(sample);
+        }
+    }
 }

@@ -1,0 +1,123 @@
+//! What healthy children deliver.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use media::TrackConfig;
+
+use crate::support::*;
+
+/// Pushes `source` at once, with forced points each `grid` ticks, and compares what every rung gives.
+fn check_exact(source: &SourceStream, grid: Option<i64>) {
+    let fixture = Fixture::new(real_ffmpeg(), two_rungs(), burst());
+    let forced = grid.map_or_else(BTreeSet::new, |grid| source.grid(grid));
+    fixture.push_all(source, &forced);
+    // What the decoder holds for reordering comes at the end of input.
+    let sinks = fixture.sinks.clone();
+    let stats = fixture.ladder.stats().clone();
+    fixture.wait_samples(source.samples.len() - 4);
+    fixture.stop();
+    let wanted: BTreeSet<i64> = source.sync_times().union(&forced).copied().collect();
+    for sink in &sinks {
+        assert_eq!(sink.times(), source.times(), "every time comes back exactly, in order");
+        assert_eq!(sink.sync_times(), wanted, "IDRs exactly where asked");
+        sink.get(|state| {
+            assert_eq!(state.tracks.len(), 1);
+            assert!(state.lost.is_empty() && state.ended);
+            assert!(state.samples.iter().all(|sample| sample.dts == sample.pts && sample.duration == 3000));
+        });
+    }
+    let sizes: Vec<(u32, u32)> = sinks
+        .iter()
+        .map(|sink| {
+            sink.get(|state| match &state.tracks[0].config {
+                TrackConfig::Video(config) => (config.width, config.height),
+                TrackConfig::Audio(_) => panic!("audio"),
+            })
+        })
+        .collect();
+    assert_eq!(sizes, [(160, 90), (240, 136)]);
+    assert_eq!(stats.restarts_total(), 0);
+}
+
+#[test]
+fn two_second_gop_comes_back_exactly() {
+    check_exact(&source("320x180", 6, 60, 0), None);
+}
+
+#[test]
+fn ten_second_gop_with_b_frames_gets_forced_points() {
+    check_exact(&source("320x180", 12, 300, 2), Some(180_000));
+}
+
+#[test]
+fn ten_bit_full_range_source_becomes_plain_video() {
+    let source = source_with("320x180", 2, 30, 0, "30", &["-pix_fmt", "yuv422p10le", "-color_range", "pc"]);
+    let fixture = Fixture::new(real_ffmpeg(), two_rungs(), burst());
+    fixture.push_all(&source, &BTreeSet::new());
+    fixture.wait_samples(source.samples.len());
+    fixture.sinks[0].get(|state| match &state.tracks[0].config {
+        TrackConfig::Video(config) => assert!(config.codec_string.starts_with("avc1.4d"), "{}", config.codec_string),
+        TrackConfig::Audio(_) => panic!("audio"),
+    });
+    fixture.stop();
+}
+
+#[test]
+fn thinned_out_rung_keeps_forced_points() {
+    let source = source_with("320x180", 4, 240, 0, "60", &["-pix_fmt", "yuv420p"]);
+    let mut rungs = two_rungs();
+    rungs[0].frame_step = 2;
+    let fixture = Fixture::with_rate(real_ffmpeg(), rungs, burst(), rate(60, 1));
+    // Off the grid of every second frame, too.
+    let forced = source.grid(90_000 + 1500);
+    fixture.push_all(&source, &forced);
+    fixture.sinks[1].wait("all frames", Duration::from_secs(20), |state| state.samples.len() == 240);
+    let sinks = fixture.sinks.clone();
+    fixture.stop();
+    assert_eq!(sinks[0].sync_times(), forced);
+    assert_eq!(sinks[1].sync_times(), forced);
+    let (thin, all) = (sinks[0].times(), sinks[1].times());
+    assert!(thin.iter().all(|time| all.contains(time)));
+    assert!((118..=124).contains(&thin.len()), "{}", thin.len());
+}
+
+#[test]
+fn change_of_configuration_needs_no_new_child() {
+    let (first, second) = (source("320x180", 2, 30, 0), source("480x272", 2, 30, 0));
+    let fixture = Fixture::new(real_ffmpeg(), two_rungs(), burst());
+    fixture.push_all(&first, &BTreeSet::new());
+    let input = fixture.ladder.input();
+    input.set_track(&second.track);
+    let shift = 180_000;
+    for sample in &second.samples {
+        let mut sample = media::Sample::clone(sample);
+        sample.dts += shift;
+        sample.pts += shift;
+        input.push(sample.into(), false);
+    }
+    fixture.wait_samples(120);
+    for sink in &fixture.sinks {
+        sink.get(|state| {
+            assert_eq!((state.tracks.len(), state.lost.len()), (1, 0));
+            assert!(state.samples.windows(2).all(|pair| pair[0].pts < pair[1].pts));
+        });
+    }
+    assert_eq!(fixture.ladder.stats().restarts_total(), 0);
+    fixture.stop();
+}
+
+#[test]
+fn time_that_jumps_back_replaces_the_child() {
+    let source = source("320x180", 2, 30, 0);
+    let fixture = Fixture::new(real_ffmpeg(), two_rungs(), burst());
+    fixture.push_all(&source, &BTreeSet::new());
+    fixture.wait_samples(60);
+    fixture.push_all(&source, &BTreeSet::new());
+    fixture.wait_samples(120);
+    assert_eq!(fixture.ladder.stats().restarts(transcode::RestartReason::Timeline), 1);
+    for sink in &fixture.sinks {
+        assert_eq!(sink.times()[60..], source.times()[..]);
+    }
+    fixture.stop();
+}

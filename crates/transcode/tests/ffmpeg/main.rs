@@ -1,0 +1,7 @@
+//! Ladders with real FFmpeg processes and with programs that only pretend to be one.
+
+extern crate tidewire_transcode as transcode;
+
+mod faults;
+mod ladder;
+mod support;
