@@ -1,0 +1,183 @@
+//! The RTMP listener: accepts, counts, spawns one task per connection, drains.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hub::Registry;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::addresses::{Addresses, NotTaken, Peer};
+use crate::rtmp_session::{self, Farewell};
+use crate::{Authorizer, Clock, CloseReason, IngestStats, Limits};
+
+/// Pause after a failed `accept`: without file descriptors it fails again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const BACKLOG: i32 = 1024;
+
+/// Takes publishers over RTMP. Shared by all runtimes that serve one of its listeners.
+pub struct RtmpServer {
+    pub(crate) limits: Limits,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) clock: Clock,
+    pub(crate) stats: Arc<IngestStats>,
+    pub(crate) addresses: Addresses,
+    live: Mutex<HashMap<String, Live>>,
+    drain: watch::Sender<bool>,
+    seed: AtomicU64,
+}
+
+struct Live {
+    publisher: LivePublisher,
+    farewell: oneshot::Sender<Farewell>,
+}
+
+/// A publisher at this moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LivePublisher {
+    /// The channel that it feeds.
+    pub channel: String,
+    /// [`Authorized::key_id`](crate::Authorized::key_id) that let it in.
+    pub key_id: String,
+    /// Where it comes from.
+    pub peer: Peer,
+}
+
+impl RtmpServer {
+    /// A server without a listener yet.
+    pub fn new(
+        limits: Limits,
+        registry: Arc<Registry>,
+        authorizer: Arc<dyn Authorizer>,
+        clock: Clock,
+        stats: Arc<IngestStats>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            addresses: Addresses::new(&limits),
+            limits,
+            registry,
+            authorizer,
+            clock,
+            stats,
+            live: Mutex::default(),
+            drain: watch::Sender::new(false),
+            seed: AtomicU64::new(0),
+        })
+    }
+
+    /// Counts.
+    pub fn stats(&self) -> &Arc<IngestStats> {
+        &self.stats
+    }
+
+    /// Takes connections from `listener` on the present tokio runtime until [`drain`](Self::drain), then waits for
+    /// its sessions to end. Errors only if the listener cannot be registered.
+    ///
+    /// May run several times at once, with different listeners on different runtimes.
+    pub async fn serve(self: Arc<Self>, listener: std::net::TcpListener) -> io::Result<()> {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let mut drain = self.drain.subscribe();
+        let mut sessions = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                _ = drain.wait_for(|is_draining| *is_draining) => break,
+                accepted = listener.accept() => match accepted {
+                    Ok((socket, peer)) => self.take(&mut sessions, socket, peer),
+                    Err(error) => {
+                        self.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
+                        tracing::warn!(%error, "RTMP connection not accepted");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Some(_) = sessions.join_next() => {}
+            }
+        }
+        drop(listener);
+        while sessions.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    /// Takes no more connections; publishers are told to come back, in words, and closed.
+    pub fn drain(&self) {
+        self.drain.send_replace(true);
+    }
+
+    /// Who publishes at this moment.
+    pub fn publishers(&self) -> Vec<LivePublisher> {
+        self.live().values().map(|live| live.publisher.clone()).collect()
+    }
+
+    /// Ends the channel's publisher with a sentence for the person at the encoder (key revoked, channel removed).
+    /// False if there is none.
+    pub fn disconnect(&self, channel: &str, sentence: &str) -> bool {
+        let live = self.live().remove(channel);
+        live.is_some_and(|live| live.farewell.send(Farewell { sentence: sentence.to_owned() }).is_ok())
+    }
+
+    pub(crate) fn enter_live(&self, publisher: LivePublisher) -> oneshot::Receiver<Farewell> {
+        let (farewell, receiver) = oneshot::channel();
+        self.live().insert(publisher.channel.clone(), Live { publisher, farewell });
+        receiver
+    }
+
+    /// Takes the publisher from the list, unless another one has taken its place by now.
+    pub(crate) fn leave_live(&self, publisher: &LivePublisher) {
+        let mut live = self.live();
+        if live.get(&publisher.channel).is_some_and(|live| live.publisher == *publisher) {
+            live.remove(&publisher.channel);
+        }
+    }
+
+    pub(crate) fn draining(&self) -> watch::Receiver<bool> {
+        self.drain.subscribe()
+    }
+
+    /// Fills handshakes; distinct, not secret.
+    pub(crate) fn next_seed(&self) -> u64 {
+        let number = self.seed.fetch_add(1, Ordering::Relaxed);
+        number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.clock.now()
+    }
+
+    fn live(&self) -> MutexGuard<'_, HashMap<String, Live>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(self: &Arc<Self>, sessions: &mut JoinSet<()>, socket: TcpStream, peer: SocketAddr) {
+        let reason = match self.addresses.enter(peer) {
+            Ok(()) => {
+                self.stats.connections.fetch_add(1, Ordering::Relaxed);
+                self.stats.connections_active.fetch_add(1, Ordering::Relaxed);
+                sessions.spawn(rtmp_session::run(Arc::clone(self), socket, peer));
+                return;
+            }
+            Err(NotTaken::Total) => CloseReason::TooManyConnections,
+            Err(NotTaken::Address) => CloseReason::TooManyFromAddress,
+        };
+        // No line in the log: a flood would fill it. The counter tells.
+        self.stats.count_closed(reason);
+        tracing::debug!(peer = %Peer(peer), reason = reason.as_str(), "RTMP connection refused");
+    }
+}
+
+/// A listening socket. With `reuse_port` several of them share the address, one per runtime.
+pub fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<std::net::TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    socket.set_reuse_port(reuse_port)?;
+    #[cfg(not(unix))]
+    let _ = reuse_port;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
