@@ -1,1 +1,11 @@
-//! Behaviour of whole sessions.
+//! Behaviour of whole sessions and of the chunk stream, seen from outside.
+
+// The short name that every other crate knows it by.
+extern crate tidewire_rtmp as rtmp;
+
+mod amf;
+mod chunk;
+mod hostile;
+mod pair;
+mod session;
+mod support;
