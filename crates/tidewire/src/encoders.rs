@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use live::{EncoderState, Encoders};
 use transcode::{
-    BudgetSettings, CostTable, EncodeBudget, EncoderSettings, Ffmpeg, Transcoder, load_costs, measure_costs, save_costs,
+    BudgetSettings, CostTable, EncodeBudget, EncoderSettings, Ffmpeg, Transcoder, load_costs, measure_costs,
+    save_costs,
 };
 
 use crate::config::StreamingConfig;
@@ -23,12 +24,19 @@ pub(crate) fn settings(config: &StreamingConfig) -> EncoderSettings {
 }
 
 /// Proves FFmpeg and measures the machine on a thread of its own, and tells `encoders` when it is known.
-pub(crate) fn find_out(encoders: Encoders, config: StreamingConfig, data_dir: PathBuf) -> std::io::Result<()> {
+pub(crate) fn find_out(
+    encoders: Encoders,
+    config: StreamingConfig,
+    data_dir: PathBuf,
+) -> std::io::Result<()> {
     std::thread::Builder::new()
         .name("encoder-probe".to_owned())
         .spawn(move || {
             let state = probe(&config, &data_dir).unwrap_or_else(|text| {
-                tracing::warn!(reason = text, "no encoder: only the original quality will be offered");
+                tracing::warn!(
+                    reason = text,
+                    "no encoder: only the original quality will be offered"
+                );
                 EncoderState::Missing { text }
             });
             encoders.set(state);
@@ -39,7 +47,8 @@ pub(crate) fn find_out(encoders: Encoders, config: StreamingConfig, data_dir: Pa
 fn probe(config: &StreamingConfig, data_dir: &Path) -> Result<EncoderState, String> {
     let ffmpeg = Ffmpeg::find(config.ffmpeg.as_deref()).map_err(|error| error.to_string())?;
     let settings = settings(config);
-    let transcoder = Transcoder::start(ffmpeg.clone(), settings.clone()).map_err(|error| error.to_string())?;
+    let transcoder =
+        Transcoder::start(ffmpeg.clone(), settings.clone()).map_err(|error| error.to_string())?;
     if !config.enable_abr || config.profiles.is_empty() {
         tracing::info!(ffmpeg = ffmpeg.version(), "the ladder is off by configuration");
         return Ok(EncoderState::Disabled {
@@ -53,7 +62,11 @@ fn probe(config: &StreamingConfig, data_dir: &Path) -> Result<EncoderState, Stri
             .map_or(BudgetSettings::default().rungs_max, |most| most as usize),
         ..BudgetSettings::default()
     };
-    tracing::info!(ffmpeg = ffmpeg.version(), cores = costs.cores, "the encoder is proved");
+    tracing::info!(
+        ffmpeg = ffmpeg.version(),
+        cores = costs.cores,
+        "the encoder is proved"
+    );
     Ok(EncoderState::Ready {
         transcoder,
         budget: EncodeBudget::new(budget, costs),

@@ -69,7 +69,11 @@ impl Figures {
             .collect();
         let one = |value: f64| vec![(Vec::new(), value)];
         vec![
-            Family::counter("tidewire_http_requests", "Responses by class and status.", requests),
+            Family::counter(
+                "tidewire_http_requests",
+                "Responses by class and status.",
+                requests,
+            ),
             Family::counter("tidewire_http_response_bytes", "Body bytes by class.", bytes),
             Family::histogram(
                 "tidewire_http_service_seconds",
@@ -119,15 +123,44 @@ fn ingest_families(stats: &IngestStats) -> Vec<Family> {
         .collect();
     let faults = MediaFault::ALL
         .into_iter()
-        .map(|fault| (vec![("fault", fault.as_str().to_owned())], stats.media_faults(fault)))
+        .map(|fault| {
+            (
+                vec![("fault", fault.as_str().to_owned())],
+                stats.media_faults(fault),
+            )
+        })
         .collect();
     vec![
-        Family::counter("tidewire_rtmp_connections_accepted", "Connections taken.", one(&stats.connections)),
-        Family::gauge("tidewire_rtmp_connections", "Open connections.", gauge(&stats.connections_active)),
-        Family::gauge("tidewire_rtmp_publishers", "Publishers.", gauge(&stats.publishers_active)),
-        Family::counter("tidewire_rtmp_publishes", "Publishes accepted.", one(&stats.publishes)),
-        Family::counter("tidewire_rtmp_bytes", "Bytes read from publishers.", one(&stats.bytes_in)),
-        Family::counter("tidewire_rtmp_connections_closed", "Connections ended, by reason.", closed),
+        Family::counter(
+            "tidewire_rtmp_connections_accepted",
+            "Connections taken.",
+            one(&stats.connections),
+        ),
+        Family::gauge(
+            "tidewire_rtmp_connections",
+            "Open connections.",
+            gauge(&stats.connections_active),
+        ),
+        Family::gauge(
+            "tidewire_rtmp_publishers",
+            "Publishers.",
+            gauge(&stats.publishers_active),
+        ),
+        Family::counter(
+            "tidewire_rtmp_publishes",
+            "Publishes accepted.",
+            one(&stats.publishes),
+        ),
+        Family::counter(
+            "tidewire_rtmp_bytes",
+            "Bytes read from publishers.",
+            one(&stats.bytes_in),
+        ),
+        Family::counter(
+            "tidewire_rtmp_connections_closed",
+            "Connections ended, by reason.",
+            closed,
+        ),
         Family::counter("tidewire_rtmp_media_faults", "Tags left out, by fault.", faults),
     ]
 }
@@ -181,7 +214,11 @@ fn stream_families(broadcasts: &[Arc<Broadcast>], viewers: &Viewers) -> Vec<Fami
         states.push((labels, 1.0));
     }
     vec![
-        Family::gauge("tidewire_stream_state", "1 for the state that a stream is in.", states),
+        Family::gauge(
+            "tidewire_stream_state",
+            "1 for the state that a stream is in.",
+            states,
+        ),
         gauge(
             "tidewire_stream_viewers",
             "Viewer sessions of the last ten seconds.",

@@ -21,7 +21,10 @@ impl Authorizer for Gate {
     fn authorize_publish<'a>(&'a self, key: &'a str, app: &'a str, peer: SocketAddr) -> AuthorizeFuture<'a> {
         Box::pin(async move {
             match self.platform.authorize_publish(key).await {
-                Ok(channel) => Ok(Authorized { channel: channel.name, key_id: channel.key_id }),
+                Ok(channel) => Ok(Authorized {
+                    channel: channel.name,
+                    key_id: channel.key_id,
+                }),
                 Err(refusal) => {
                     tracing::debug!(app, %peer, reason = refusal.code(), "stream key refused");
                     Err(sentence(&refusal))
@@ -55,7 +58,11 @@ pub(crate) async fn close_withdrawn(platform: Platform, rtmp: Arc<RtmpServer>) {
             match platform.check_key(&publisher.key_id).await {
                 Ok(()) | Err(KeyRefusal::Unavailable(_)) => {}
                 Err(refusal) => {
-                    tracing::info!(channel = publisher.channel, reason = refusal.code(), "publisher sent away");
+                    tracing::info!(
+                        channel = publisher.channel,
+                        reason = refusal.code(),
+                        "publisher sent away"
+                    );
                     rtmp.disconnect(&publisher.channel, &refusal.to_string());
                 }
             }

@@ -117,7 +117,11 @@ mod tests {
     fn text_is_open_metrics() {
         let labels = |value: &str| vec![("kind", value.to_owned())];
         let text = render(vec![
-            Family::counter("tidewire_things", "Things seen.", vec![(labels("a"), 3), (labels("b"), 4)]),
+            Family::counter(
+                "tidewire_things",
+                "Things seen.",
+                vec![(labels("a"), 3), (labels("b"), 4)],
+            ),
             Family::gauge("tidewire_level", "Level.", vec![(Vec::new(), 1.5)]),
             Family::histogram(
                 "tidewire_time_seconds",

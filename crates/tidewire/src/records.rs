@@ -23,7 +23,10 @@ pub(crate) async fn record(registry: Arc<Registry>, platform: Platform) {
                 continue;
             }
             StreamEvent::Missed { events } => {
-                tracing::warn!(events, "stream states were not recorded: the database is too slow");
+                tracing::warn!(
+                    events,
+                    "stream states were not recorded: the database is too slow"
+                );
                 continue;
             }
             _ => continue,
@@ -42,7 +45,13 @@ pub(crate) async fn record(registry: Arc<Registry>, platform: Platform) {
             },
         };
         let written = platform
-            .record_stream_state(&channel_id, stream.id(), state_name(state), Some(&facts(&stream)), None)
+            .record_stream_state(
+                &channel_id,
+                stream.id(),
+                state_name(state),
+                Some(&facts(&stream)),
+                None,
+            )
             .await;
         if let Err(error) = written {
             tracing::warn!(channel = stream.channel(), %error, "the stream's state was not recorded");
@@ -74,8 +83,7 @@ fn facts(stream: &Stream) -> SourceFacts {
                 facts.width = Some(video.width);
                 facts.height = Some(video.height);
                 facts.frame_rate_milli = video.frame_rate.and_then(|rate| {
-                    let milli =
-                        u64::from(rate.numerator.get()) * 1000 / u64::from(rate.denominator.get());
+                    let milli = u64::from(rate.numerator.get()) * 1000 / u64::from(rate.denominator.get());
                     u32::try_from(milli).ok()
                 });
                 codecs.push(video.codec_string);

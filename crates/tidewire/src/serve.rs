@@ -50,9 +50,15 @@ async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
         .map_err(|error| Exit::failed(format!("the server's threads could not be started: {error}")))?;
 
     let encoders = Encoders::new(EncoderState::Probing);
-    encoders::find_out(encoders.clone(), config.streaming.clone(), config.data_dir.clone())
-        .map_err(|error| Exit::failed(format!("the encoder's thread could not be started: {error}")))?;
-    let handles = (0..cores.len()).map(|index| cores.handle(index).clone()).collect();
+    encoders::find_out(
+        encoders.clone(),
+        config.streaming.clone(),
+        config.data_dir.clone(),
+    )
+    .map_err(|error| Exit::failed(format!("the encoder's thread could not be started: {error}")))?;
+    let handles = (0..cores.len())
+        .map(|index| cores.handle(index).clone())
+        .collect();
     let live = Live::new(
         Arc::clone(&registry),
         encoders,
@@ -67,7 +73,14 @@ async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
     let rtmp = start_rtmp(&config, &cores, &registry, &platform, clock, &ingest_stats)?;
     tokio::spawn(gate::close_withdrawn(platform.clone(), Arc::clone(&rtmp)));
 
-    let http = start_http(&config.http, &config.streaming, &cores, &live, &platform, ingest_stats)?;
+    let http = start_http(
+        &config.http,
+        &config.streaming,
+        &cores,
+        &live,
+        &platform,
+        ingest_stats,
+    )?;
     announce(&config, &http);
     wait_for_signal().await?;
     shut_down(&registry, &rtmp, http, &platform, cores).await;
@@ -108,7 +121,11 @@ fn live_config(config: &StreamingConfig) -> LiveConfig {
             window_ms: millis(config.window),
             ..defaults
         },
-        profiles: if config.enable_abr { config.profiles.clone() } else { Vec::new() },
+        profiles: if config.enable_abr {
+            config.profiles.clone()
+        } else {
+            Vec::new()
+        },
         ladder: LadderLimits::default(),
     }
 }
@@ -141,7 +158,9 @@ fn start_rtmp(
         ingest::Clock::new(clock.instant(0)),
         Arc::clone(stats),
     );
-    let Some(mut address) = config.rtmp.address else { return Ok(server) };
+    let Some(mut address) = config.rtmp.address else {
+        return Ok(server);
+    };
     for core in 0..cores.len() {
         let listener = ingest::bind(address, true)
             .map_err(|error| Exit::start(format!("cannot listen on {address} for rtmp: {error}")))?;
@@ -174,7 +193,10 @@ fn start_http(
         ..deliver::Limits::default()
     };
     let counters = Counters::new(cores.len(), &limits);
-    let figures = Figures { http: Arc::clone(&counters.http), ingest };
+    let figures = Figures {
+        http: Arc::clone(&counters.http),
+        ingest,
+    };
     let directory = Directory::new(Arc::clone(live), Arc::clone(&counters.viewers), figures);
     tokio::spawn(Arc::clone(&directory).forward_changes());
     let (follower, database) = (Arc::clone(&directory), platform.clone());
@@ -183,20 +205,27 @@ fn start_http(
             tracing::error!(%error, "the list of channels cannot be followed");
         }
     });
-    let api = Api::new(Arc::clone(&directory) as Arc<dyn api::Directory>, ApiOptions::default());
+    let api = Api::new(
+        Arc::clone(&directory) as Arc<dyn api::Directory>,
+        ApiOptions::default(),
+    );
     tokio::spawn(api.clone().run());
     let target_duration_s = u32::try_from(streaming.segment_duration.as_millis().div_ceil(1000)).unwrap_or(2);
     let server = ServerConfig {
         http: config.http.into_iter().collect(),
         https: config.https.iter().map(|https| https.address).collect(),
-        tls: config
-            .https
-            .as_ref()
-            .map(|https| TlsFiles { certificate: https.certificate.clone(), key: https.key.clone() }),
+        tls: config.https.as_ref().map(|https| TlsFiles {
+            certificate: https.certificate.clone(),
+            key: https.key.clone(),
+        }),
         limits,
-        timing: deliver::Timing { target_duration_s, ..deliver::Timing::default() },
+        timing: deliver::Timing {
+            target_duration_s,
+            ..deliver::Timing::default()
+        },
     };
-    Server::start(server, cores, directory, api.router(), &counters).map_err(|error| Exit::start(error.to_string()))
+    Server::start(server, cores, directory, api.router(), &counters)
+        .map_err(|error| Exit::start(error.to_string()))
 }
 
 fn announce(config: &ValidatedConfig, http: &Server) {
@@ -229,7 +258,13 @@ async fn wait_for_signal() -> Result<(), Exit> {
 }
 
 /// Publishers are told first, then their streams are packaged to the end, then viewers are let go.
-async fn shut_down(registry: &Arc<Registry>, rtmp: &RtmpServer, http: Server, platform: &Platform, cores: Cores) {
+async fn shut_down(
+    registry: &Arc<Registry>,
+    rtmp: &RtmpServer,
+    http: Server,
+    platform: &Platform,
+    cores: Cores,
+) {
     tracing::info!("shutting down: publishers are told to come back, segments are closed");
     registry.drain();
     rtmp.drain();
@@ -239,7 +274,10 @@ async fn shut_down(registry: &Arc<Registry>, rtmp: &RtmpServer, http: Server, pl
         stream.source().end();
     }
     let streams = registry.streams();
-    wait_until(STREAMS_END, || streams.iter().all(|stream| Arc::strong_count(stream) <= 4)).await;
+    wait_until(STREAMS_END, || {
+        streams.iter().all(|stream| Arc::strong_count(stream) <= 4)
+    })
+    .await;
     http.stop().await;
     if let Err(error) = platform.close().await {
         tracing::warn!(%error, "the database was not closed in order");
