@@ -15,6 +15,7 @@ mod routes;
 mod time;
 mod view;
 
+pub use pages::pages_embedded;
 pub use routes::{Api, ApiOptions, Directory};
 pub use time::rfc3339_utc;
 pub use view::{ChannelState, ChannelView, NoticeView, RenditionKind, RenditionView, Severity};

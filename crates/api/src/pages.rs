@@ -216,6 +216,11 @@ fn content_type(name: &str) -> &'static str {
     }
 }
 
+/// Whether this build carries the web application; without it `/` says how to get it and lists the live channels.
+pub fn pages_embedded() -> bool {
+    FILES.0.contains_key("index.html")
+}
+
 /// A page, a file of the application, or 404.
 pub(crate) fn answer(api: &Api, request: &Request) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {

@@ -63,6 +63,7 @@ fn start_server(sources: &Sources) -> Result<(), Exit> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    doctor::require_ports(&loaded.config)?;
     let files = limits::raise_fd_limit();
     tracing::debug!(
         before = files.before,

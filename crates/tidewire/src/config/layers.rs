@@ -200,8 +200,8 @@ fn at_position(origin: &Origin, at: Option<Position>) -> Origin {
 fn file_origin(path: &Path, at: Position) -> Origin {
     Origin::File {
         path: path.to_owned(),
-        line: at.line.max(1),
-        column: at.column.max(1),
+        line: at.line,
+        column: at.column,
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub(crate) enum Origin {
     /// Built in.
     Default,
-    /// A position in the file; line and column count from 1, the column in characters.
+    /// A position in the file; line and column count from 1, the column in characters. Line 0 is the file as a whole.
     File { path: PathBuf, line: u64, column: u64 },
     /// An environment variable.
     Environment(String),
@@ -20,6 +20,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::File { path, line: 0, .. } => path.display().fmt(f),
             Self::File { path, line, column } => write!(f, "{}:{line}:{column}", path.display()),
             Self::Environment(name) | Self::Flag(name) => f.write_str(name),
         }

@@ -362,7 +362,7 @@ fn a_missing_file_is_refused_only_when_named() {
     let message = sources.load().unwrap_err().to_string();
     assert_eq!(
         message,
-        "/no/such/tidewire.yaml:1:1: cannot read the configuration: there is no such file"
+        "/no/such/tidewire.yaml: cannot read the configuration: there is no such file"
     );
 }
 

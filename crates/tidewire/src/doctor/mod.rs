@@ -5,6 +5,8 @@ mod media_tools;
 mod ports;
 mod system;
 
+pub(crate) use ports::require as require_ports;
+
 use serde::Serialize;
 use serde_json::json;
 

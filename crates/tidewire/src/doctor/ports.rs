@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use super::Check;
 use crate::config::ValidatedConfig;
+use crate::exit::Exit;
 
 /// A process that listens.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,6 +16,31 @@ struct Holder {
 }
 
 pub(super) fn check(config: &ValidatedConfig) -> Vec<Check> {
+    addresses(config)
+        .map(|(key, address)| port(key, address))
+        .collect()
+}
+
+/// Refuses to start when an address cannot be listened on: one line for each, with what to do.
+///
+/// The server's own sockets share their ports between cores (SO_REUSEPORT), so a second server of the same user could
+/// bind beside the first unnoticed; this plain bind cannot.
+pub(crate) fn require(config: &ValidatedConfig) -> Result<(), Exit> {
+    let lines: Vec<String> = addresses(config)
+        .filter_map(|(key, address)| {
+            let error = TcpListener::bind(address).err()?;
+            let (found, advice) = explain(key, address, &error, holder(address).as_ref());
+            Some(format!("{key}: {found}; {advice}"))
+        })
+        .collect();
+    if lines.is_empty() {
+        Ok(())
+    } else {
+        Err(Exit::start(lines.join("\n")))
+    }
+}
+
+fn addresses(config: &ValidatedConfig) -> impl Iterator<Item = (&'static str, SocketAddr)> {
     let https = config.http.https.as_ref().map(|https| https.address);
     [
         ("http", config.http.http),
@@ -22,52 +48,49 @@ pub(super) fn check(config: &ValidatedConfig) -> Vec<Check> {
         ("rtmp", config.rtmp.address),
     ]
     .into_iter()
-    .filter_map(|(key, address)| address.map(|address| port(key, address)))
-    .collect()
+    .filter_map(|(key, address)| address.map(|address| (key, address)))
 }
 
 fn port(key: &str, address: SocketAddr) -> Check {
     let name = format!("port.{key}");
-    let error = match TcpListener::bind(address) {
-        Ok(_) => return Check::ok(&name, format!("{address} is free")),
-        Err(error) => error,
+    let Err(error) = TcpListener::bind(address) else {
+        return Check::ok(&name, format!("{address} is free"));
     };
-    match error.kind() {
-        io::ErrorKind::AddrInUse => match holder(address) {
-            Some(Holder { pid, command }) if command == "tidewire" => {
-                Check::ok(&name, format!("{address} is served by tidewire (process {pid})"))
-            }
-            Some(Holder { pid, command }) => Check::fail(
-                &name,
-                format!("{address} is in use by {command} (process {pid})"),
-                format!("stop that program, or set `{key}` to another address"),
-            ),
-            None => Check::fail(
-                &name,
-                format!(
-                    "{address} is in use by another program (of another user, as /proc does not say which)"
-                ),
-                format!("`ss -ltnp` as root names it; stop it, or set `{key}` to another address"),
-            ),
-        },
-        io::ErrorKind::PermissionDenied => Check::fail(
-            &name,
-            format!("{address}: this user may not listen there"),
-            format!(
-                "set `{key}` to a port from 1024 on, or allow it: `setcap cap_net_bind_service=+ep` on the program"
-            ),
+    match holder(address) {
+        Some(Holder { pid, command }) if command == "tidewire" => {
+            Check::ok(&name, format!("{address} is served by tidewire (process {pid})"))
+        }
+        holder => {
+            let (found, advice) = explain(key, address, &error, holder.as_ref());
+            Check::fail(&name, found, advice)
+        }
+    }
+}
+
+/// What was found and what to do, for an address that cannot be listened on.
+fn explain(key: &str, address: SocketAddr, error: &io::Error, holder: Option<&Holder>) -> (String, String) {
+    match (error.kind(), holder) {
+        (io::ErrorKind::AddrInUse, Some(Holder { pid, command })) => (
+            format!("{address} is in use by {command} (process {pid})"),
+            format!("stop that program, or set `{key}` to another address"),
         ),
-        io::ErrorKind::AddrNotAvailable => Check::fail(
-            &name,
-            format!("{address}: this machine does not have that address"),
+        (io::ErrorKind::AddrInUse, None) => (
+            format!("{address} is in use by a program that /proc does not show to this user"),
+            format!("`ss -ltnp` as root names it; stop it, or set `{key}` to another address"),
+        ),
+        (io::ErrorKind::PermissionDenied, _) => (
+            format!("this user may not listen on {address}"),
+            format!("set `{key}` to a port from 1024 on, or allow it with `setcap cap_net_bind_service=+ep`"),
+        ),
+        (io::ErrorKind::AddrNotAvailable, _) => (
+            format!("this machine does not have the address {}", address.ip()),
             format!(
-                "set `{key}` to one of its own, or 0.0.0.0:{} for all",
+                "set `{key}` to one of its own, or to 0.0.0.0:{} for all",
                 address.port()
             ),
         ),
-        _ => Check::fail(
-            &name,
-            format!("{address}: {error}"),
+        _ => (
+            format!("cannot listen on {address}: {error}"),
             format!("set `{key}` to another address"),
         ),
     }

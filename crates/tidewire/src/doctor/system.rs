@@ -22,6 +22,7 @@ pub(super) fn check(config: &ValidatedConfig) -> Vec<Check> {
         clock(),
         clock_discipline(),
         cpu(),
+        pages(),
     ]
 }
 
@@ -106,4 +107,15 @@ fn cpu() -> Check {
             "one is assumed",
         ),
     }
+}
+
+fn pages() -> Check {
+    if api::pages_embedded() {
+        return Check::ok("pages", "in this build");
+    }
+    Check::warn(
+        "pages",
+        "not in this build: viewers need a player that takes a URL",
+        "with Node.js installed, `cargo xtask web` and build again",
+    )
 }
