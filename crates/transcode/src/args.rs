@@ -108,7 +108,7 @@ fn encoder(line: &mut Vec<String>, rung: &Rung, args: &VideoArgs<'_>) {
 }
 
 /// Threads of x264 with zerolatency are slices, which cost bits: few for small pictures. 0 = x264 chooses.
-const fn encoder_threads(configured: u32, short_side: u32) -> u32 {
+pub(crate) const fn encoder_threads(configured: u32, short_side: u32) -> u32 {
     match (configured, short_side) {
         (0, ..=480) => 1,
         (0, ..=720) => 2,

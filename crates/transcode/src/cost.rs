@@ -1,11 +1,7 @@
 //! What an encode costs on this machine.
 
-use std::path::Path;
-
 use media::ladder::{Rung, Source, pixel_rate};
 use serde::{Deserialize, Serialize};
-
-use crate::{EncoderSettings, Ffmpeg};
 
 /// One measured encode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,25 +27,6 @@ pub struct CostTable {
     pub cores: u32,
     /// False for [`CostTable::guess`].
     pub measured: bool,
-}
-
-/// Why the costs could not be measured or kept.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CostError {
-    /// FFmpeg did not do a test encode.
-    #[error("the test encode of {width}x{height} failed: {detail}")]
-    Encode {
-        /// Picture width.
-        width: u32,
-        /// Picture height.
-        height: u32,
-        /// Last words of FFmpeg.
-        detail: String,
-    },
-    /// The file could not be written.
-    #[error("the measured encoder costs could not be kept: {0}")]
-    Save(#[from] std::io::Error),
 }
 
 impl CostTable {
@@ -112,27 +89,4 @@ impl CostTable {
             (None, None) => 0,
         }
     }
-}
-
-/// Measures by short real encodes, smallest first; about 5 s on two cores. Blocks: call it from a thread of its own.
-pub fn measure_costs(ffmpeg: &Ffmpeg, settings: &EncoderSettings) -> Result<CostTable, CostError> {
-    let _ = (ffmpeg, settings);
-    Ok(CostTable::guess(1))
-}
-
-/// The table kept at `file` if it was measured with this FFmpeg, these settings and this processor.
-pub fn load_costs(file: &Path, ffmpeg: &Ffmpeg, settings: &EncoderSettings) -> Option<CostTable> {
-    let _ = (file, ffmpeg, settings);
-    None
-}
-
-/// Keeps a measured table at `file`.
-pub fn save_costs(
-    file: &Path,
-    ffmpeg: &Ffmpeg,
-    settings: &EncoderSettings,
-    table: &CostTable,
-) -> Result<(), CostError> {
-    let _ = (file, ffmpeg, settings, table);
-    Ok(())
 }

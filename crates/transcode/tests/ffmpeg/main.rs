@@ -5,3 +5,4 @@ extern crate tidewire_transcode as transcode;
 mod faults;
 mod ladder;
 mod support;
+mod tools;

@@ -185,7 +185,8 @@ impl RungSink for Collector {
 }
 
 pub(crate) struct Fixture {
-    pub(crate) transcoder: Transcoder,
+    /// Kept, because the last handle ends the thread.
+    _transcoder: Transcoder,
     pub(crate) ladder: VideoLadder,
     pub(crate) sinks: Vec<Collector>,
 }
@@ -212,7 +213,11 @@ impl Fixture {
             limits,
         };
         let ladder = transcoder.start_ladder(spec);
-        Self { transcoder, ladder, sinks }
+        Self::of(transcoder, ladder, sinks)
+    }
+
+    pub(crate) fn of(transcoder: Transcoder, ladder: VideoLadder, sinks: Vec<Collector>) -> Self {
+        Self { _transcoder: transcoder, ladder, sinks }
     }
 
     /// Pushes everything at once.
