@@ -37,3 +37,162 @@ impl ClockMap {
         i64::try_from(media).unwrap_or(if media < 0 { i64::MIN } else { i64::MAX })
     }
 }
+
+/// Arrivals are judged in windows of this length: the least delayed of each counts.
+const WINDOW_US: u64 = 2_000_000;
+/// Fastest slew.
+const SLEW_MAX_PPM: i64 = 500;
+/// The time in which an error is to be gone, where the slew suffices.
+const CORRECTION_US: i64 = 10_000_000;
+
+/// Keeps the map true: compares each window's least delayed arrival with it, and slews.
+///
+/// Delay on the way only ever makes an arrival late, so the earliest ones show the publisher's clock; a stalled
+/// connection and the burst after it move nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClockTracker {
+    map: ClockMap,
+    first_media_us: i64,
+    first_us: Micros,
+    window_began_us: Micros,
+    least_error_us: Option<i64>,
+    lag_us: i64,
+}
+
+impl ClockTracker {
+    pub(crate) fn new(media_us: i64, now: Micros) -> Self {
+        Self {
+            map: ClockMap {
+                anchor_media_us: media_us,
+                anchor_us: now,
+                ppm: 0,
+            },
+            first_media_us: media_us,
+            first_us: now,
+            window_began_us: now,
+            least_error_us: None,
+            lag_us: 0,
+        }
+    }
+
+    pub(crate) fn map(&self) -> ClockMap {
+        self.map
+    }
+
+    /// How late the least delayed arrival of the last window was, against the map; negative: early.
+    pub(crate) fn lag_us(&self) -> i64 {
+        self.lag_us
+    }
+
+    /// How far the map has been slewed since the first sample.
+    pub(crate) fn drift_us(&self) -> i64 {
+        let media_us = i128::from(self.map.anchor_media_us) - i128::from(self.first_media_us);
+        let wall_us = i128::from(self.map.anchor_us) - i128::from(self.first_us);
+        i64::try_from(wall_us - media_us).unwrap_or(0)
+    }
+
+    /// Takes note of an arrival. Returns whether a window ended with it (the map may be another one now).
+    pub(crate) fn observe(&mut self, media_us: i64, now: Micros) -> bool {
+        let due_us = i128::from(self.map.media_us_to_us(media_us));
+        let error_us = i64::try_from(i128::from(now) - due_us).unwrap_or(i64::MAX);
+        self.least_error_us = Some(
+            self.least_error_us
+                .map_or(error_us, |least_us| least_us.min(error_us)),
+        );
+        if now.saturating_sub(self.window_began_us) < WINDOW_US {
+            return false;
+        }
+        self.window_began_us = now;
+        self.lag_us = self.least_error_us.take().unwrap_or(0);
+        let ppm = (self.lag_us / (CORRECTION_US / 1_000_000)).clamp(-SLEW_MAX_PPM, SLEW_MAX_PPM);
+        self.map = ClockMap {
+            anchor_media_us: self.map.us_to_media_us(now),
+            anchor_us: now,
+            ppm: i32::try_from(ppm).unwrap_or(0),
+        };
+        true
+    }
+
+    /// The timeline has a hole at `now`: arrivals before and after are not compared with one another.
+    pub(crate) fn restart_window(&mut self, now: Micros) {
+        self.window_began_us = now;
+        self.least_error_us = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds 25 arrivals a second for `seconds`; the media clock runs `ppm` fast, each arrival is `delay(n)` late.
+    fn run(tracker: &mut ClockTracker, seconds: u64, ppm: i64, delay: impl Fn(u64) -> u64) -> (i64, i64) {
+        let (mut worst_us, mut last_us) = (0, 0);
+        let mut previous = tracker.map();
+        for number in 1..seconds * 25 {
+            let wall_us = number * 40_000;
+            let media_us = i64::try_from(wall_us).unwrap() * (1_000_000 + ppm) / 1_000_000;
+            if tracker.observe(media_us, 1_000_000 + wall_us + delay(number)) {
+                let map = tracker.map();
+                let (old, new) = (previous.media_us_to_us(media_us), map.media_us_to_us(media_us));
+                assert!(
+                    old.abs_diff(new) <= 1 + delay(number) / 1000,
+                    "the map is continuous"
+                );
+                assert!(map.ppm.abs() <= 500);
+                previous = map;
+            }
+            last_us = tracker.map().media_us_to_us(media_us) as i64 - (1_000_000 + wall_us) as i64;
+            worst_us = worst_us.max(last_us.abs());
+        }
+        (worst_us, last_us)
+    }
+
+    #[test]
+    fn jitter_and_stalls_do_not_move_the_map() {
+        let mut tracker = ClockTracker::new(0, 1_000_000);
+        let (worst_us, _) = run(&mut tracker, 120, 0, |number| {
+            number * 7919 % 60_000 / 1000 * 1000
+        });
+        assert!(worst_us < 20_000, "{worst_us}");
+        let mut tracker = ClockTracker::new(0, 1_000_000);
+        // Every ten seconds nothing comes for a second, then all at once.
+        let (worst_us, _) = run(&mut tracker, 120, 0, |n| 40_000 * (25 - (n % 250).min(25)));
+        assert!(worst_us < 2_000, "{worst_us}");
+    }
+
+    #[test]
+    fn a_crystal_off_by_200_ppm_is_followed() {
+        for ppm in [-200, 200] {
+            let mut tracker = ClockTracker::new(0, 1_000_000);
+            let (worst_us, _) = run(&mut tracker, 3600, ppm, |_| 0);
+            assert!(worst_us < 6_000, "{worst_us}");
+            assert!(
+                (tracker.drift_us() + ppm * 3600).abs() < 10_000,
+                "{}",
+                tracker.drift_us()
+            );
+        }
+    }
+
+    #[test]
+    fn the_two_directions_agree() {
+        for ppm in [-500, -3, 0, 500] {
+            let map = ClockMap {
+                anchor_media_us: 5_000_000,
+                anchor_us: 77_000_000,
+                ppm,
+            };
+            for now in [77_000_000, 90_123_456, 1_000_000_000_000] {
+                let back = map.media_us_to_us(map.us_to_media_us(now));
+                assert!(back.abs_diff(now) <= 2, "{ppm} {now} {back}");
+            }
+        }
+        let map = ClockMap {
+            anchor_media_us: 0,
+            anchor_us: 10,
+            ppm: 500,
+        };
+        assert_eq!(map.media_us_to_us(i64::MIN), 0);
+        map.us_to_media_us(u64::MAX);
+    }
+}

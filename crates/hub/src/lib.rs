@@ -17,6 +17,7 @@
 
 mod clock;
 mod feed;
+mod gauges;
 mod limits;
 mod notices;
 mod publisher;
@@ -25,6 +26,7 @@ mod registry;
 mod repair;
 mod stats;
 mod stream;
+mod watch;
 
 pub use clock::ClockMap;
 pub use feed::{Feed, Item, Start};

@@ -183,7 +183,7 @@ impl Registry {
             .map(|slot| Arc::clone(&slot.stream))
     }
 
-    /// All streams, ordered by channel.
+    /// All streams that are not over, ordered by channel.
     pub fn streams(&self) -> Vec<Arc<Stream>> {
         lock(&self.slots)
             .by_channel
@@ -241,15 +241,17 @@ impl Registry {
 
     /// The publisher of `stream` went away; `now` where that is known.
     pub(crate) fn publisher_gone(&self, stream: &Arc<Stream>, now: Option<Micros>) {
-        if let Some(slot) = lock(&self.slots).by_channel.get_mut(stream.channel()) {
-            if Arc::ptr_eq(&slot.stream, stream) {
-                slot.presence = match now {
-                    Some(now) => Presence::GoneUntil(now.saturating_add(self.limits.reconnect_grace_us)),
-                    None => Presence::Gone,
-                };
-                stream.set_state(StreamState::Reconnecting);
-            }
+        let mut slots = lock(&self.slots);
+        if let Some(slot) = slots.by_channel.get_mut(stream.channel())
+            && Arc::ptr_eq(&slot.stream, stream)
+        {
+            slot.presence = match now {
+                Some(now) => Presence::GoneUntil(now.saturating_add(self.limits.reconnect_grace_us)),
+                None => Presence::Gone,
+            };
+            stream.set_state(StreamState::Reconnecting);
         }
+        drop(slots);
         self.timeout_changed.notify(usize::MAX);
     }
 }

@@ -1,11 +1,13 @@
 //! One broadcast on a channel.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 
 use media::Micros;
 use thiserror::Error;
 
+use crate::clock::ClockTracker;
 use crate::registry::Bus;
 use crate::repair::Timeline;
 use crate::{ClockMap, Feed, Limits, NoticeBoard, PublisherInfo, StreamEvent, StreamStats, lock};
@@ -66,7 +68,7 @@ pub struct Stream {
     state: Mutex<StreamState>,
     stats: Arc<StreamStats>,
     notices: NoticeBoard,
-    clock: Mutex<Option<ClockMap>>,
+    clock: Mutex<Option<ClockTracker>>,
     publisher: Mutex<PublisherInfo>,
     /// The repaired timeline, here while no publisher holds it.
     pub(crate) timeline: Mutex<Option<Box<Timeline>>>,
@@ -202,10 +204,24 @@ impl Stream {
 
     /// Media time -> wall clock, as it stands now. `None` before the first sample.
     pub fn origin(&self) -> Option<ClockMap> {
+        self.origin_tracker().map(|tracker| tracker.map())
+    }
+
+    pub(crate) fn origin_tracker(&self) -> Option<ClockTracker> {
         *lock(&self.clock)
     }
 
-    pub(crate) fn set_origin(&self, map: ClockMap) {
-        *lock(&self.clock) = Some(map);
+    /// A source sample of this media time arrived.
+    pub(crate) fn observe_clock(&self, media_us: i64, now: Micros, has_discontinuity: bool) {
+        let mut clock = lock(&self.clock);
+        let tracker = clock.get_or_insert_with(|| ClockTracker::new(media_us, now));
+        if has_discontinuity {
+            tracker.restart_window(now);
+        }
+        if tracker.observe(media_us, now) {
+            self.stats
+                .clock_drift_us
+                .store(tracker.drift_us(), Ordering::Relaxed);
+        }
     }
 }

@@ -1,5 +1,0 @@
-//! Timestamp repair.
-
-/// The repaired timeline of one stream.
-#[derive(Debug, Default)]
-pub(crate) struct Timeline {}
