@@ -228,9 +228,10 @@ impl Backlog {
         })
     }
 
-    /// The newest frame that was sent at or before this time.
+    /// The newest frame that was sent at or before this time, else the oldest after it.
     pub(crate) fn nearest(&self, pts_ms: i64) -> Option<InFlight> {
-        self.in_flight.range(..=pts_ms).next_back().map(|(_, frame)| *frame)
+        let before = self.in_flight.range(..=pts_ms).next_back();
+        before.or_else(|| self.in_flight.range(pts_ms..).next()).map(|(_, frame)| *frame)
     }
 
     /// Nominal duration of the newest sample, in ticks.

@@ -12,7 +12,8 @@ pub struct MeasuredRung {
     pub height: u32,
     /// CPU time of scaling and encoding one frame, all threads together, microseconds.
     pub cpu_us_per_frame: u32,
-    /// Wall time of the same, microseconds.
+    /// Wall time of the whole run, with its start and the making of the test picture, divided by the frames,
+    /// microseconds. For people to read; admission goes by CPU time.
     pub wall_us_per_frame: u32,
 }
 

@@ -88,7 +88,6 @@ pub fn measure_costs(ffmpeg: &Ffmpeg, settings: &EncoderSettings) -> Result<Cost
     let base_frames = 60;
     let base = encode(ffmpeg, settings, PATTERN, base_frames, false)?;
     let base_us = cpu_us(&base) / u64::from(base_frames);
-    let base_wall_us = micros(base.wall) / u64::from(base_frames);
     let mut rungs = Vec::new();
     let mut decode_ps_per_pixel = 4000;
     for (width, height, frames) in SIZES {
@@ -101,15 +100,13 @@ pub fn measure_costs(ffmpeg: &Ffmpeg, settings: &EncoderSettings) -> Result<Cost
             Err(_) if !rungs.is_empty() => break,
             Err(error) => return Err(error),
         };
-        let per_frame = |total: u64, base: u64| {
-            let net = (total / u64::from(frames)).saturating_sub(base).max(1);
-            u32::try_from(net).unwrap_or(u32::MAX)
-        };
+        let per_frame = |total: u64| total / u64::from(frames);
+        let us = |value: u64| u32::try_from(value.max(1)).unwrap_or(u32::MAX);
         rungs.push(MeasuredRung {
             width,
             height,
-            cpu_us_per_frame: per_frame(cpu_us(&ran), base_us),
-            wall_us_per_frame: per_frame(micros(ran.wall), base_wall_us),
+            cpu_us_per_frame: us(per_frame(cpu_us(&ran)).saturating_sub(base_us)),
+            wall_us_per_frame: us(per_frame(micros(ran.wall))),
         });
         if (width, height) == PATTERN
             && let Ok(decoded) = decode(ffmpeg, ran.stdout)

@@ -229,6 +229,10 @@ impl Core {
         self.outputs.iter().filter(|output| output.is_active)
     }
 
+    pub(crate) fn is_audio(&self) -> bool {
+        self.outputs.iter().all(|output| output.rung.is_none())
+    }
+
     /// The source's time went back: what was delivered says nothing about what comes.
     fn rewind(&mut self) {
         self.respawn = Some(RestartReason::Timeline);

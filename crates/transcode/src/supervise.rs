@@ -243,7 +243,8 @@ impl Supervisor {
             tracing::info!(stream = self.shared.label, detail, "ffmpeg is replaced");
             return Duration::ZERO;
         }
-        if !reason.is_failure() {
+        let is_audio = self.shared.core().is_audio();
+        if !reason.is_failure() && !is_audio {
             let top = outputs.last().copied().into_iter().collect::<Vec<_>>();
             self.drop_outputs(&top, detail);
             return Duration::ZERO;
@@ -253,7 +254,8 @@ impl Supervisor {
         tracing::warn!(stream = self.shared.label, reason = reason.label(), detail, delay_ms, "ffmpeg is replaced");
         self.in_trouble = true;
         self.shared.emit(LadderEvent::Restarting { reason, text: detail.to_owned() });
-        if verdict.shrink {
+        // Sound has no smaller rendition to fall back to: it is tried for ever, less and less often.
+        if verdict.shrink && !is_audio {
             let keep = outputs.len() / 2;
             self.drop_outputs(&outputs[keep..], detail);
         }

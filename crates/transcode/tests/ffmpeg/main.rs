@@ -2,6 +2,7 @@
 
 extern crate tidewire_transcode as transcode;
 
+mod audio;
 mod faults;
 mod ladder;
 mod support;
