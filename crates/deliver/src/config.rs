@@ -79,6 +79,9 @@ pub struct Limits {
     pub progress_window: Duration,
     /// See `progress_window`. 16 KiB in 20 s is 6.5 kb/s: below every rung.
     pub progress_bytes_min: u64,
+    /// Bytes of one connection that wait unsent in the kernel (TCP_NOTSENT_LOWAT), beyond what is on its way.
+    /// Without it a stuck reader on a fast path holds megabytes.
+    pub unsent_bytes_max: u32,
     /// An API handler must have begun its answer by then.
     pub api_timeout: Duration,
     /// HTTP/2 streams open at once on one connection.
@@ -108,6 +111,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(75),
             progress_window: Duration::from_secs(20),
             progress_bytes_min: 16 * 1024,
+            unsent_bytes_max: 256 * 1024,
             api_timeout: Duration::from_secs(30),
             h2_streams_max: 128,
             h2_pending_resets_max: 32,

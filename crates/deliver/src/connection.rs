@@ -302,23 +302,30 @@ mod tests {
             Some(CloseReason::HeadTimeout)
         );
 
-        let mut dog = Watchdog::new(start);
         drop(connection.begin(false));
-        assert_eq!(dog.check(seconds(start, 1), &connection, &limits), None);
-        assert_eq!(dog.check(seconds(start, 70), &connection, &limits), None);
-        connection.read_bytes.fetch_add(1, Ordering::Relaxed);
-        assert_eq!(dog.check(seconds(start, 71), &connection, &limits), None);
-        assert_eq!(
-            dog.check(seconds(start, 81), &connection, &limits),
-            Some(CloseReason::IdleTimeout)
-        );
         let mut dog = Watchdog::new(start);
         assert_eq!(dog.check(seconds(start, 1), &connection, &limits), None);
         connection.read_bytes.fetch_add(1, Ordering::Relaxed);
         assert_eq!(dog.check(seconds(start, 2), &connection, &limits), None);
+        assert_eq!(dog.check(seconds(start, 11), &connection, &limits), None);
         assert_eq!(
             dog.check(seconds(start, 12), &connection, &limits),
             Some(CloseReason::HeadTimeout)
+        );
+    }
+
+    #[test]
+    fn an_idle_connection_ends_and_pings_do_not_keep_it() {
+        let (limits, start, connection) = (Limits::default(), Instant::now(), connection());
+        let mut dog = Watchdog::new(start);
+        drop(connection.begin(true));
+        for second in 1..76 {
+            assert_eq!(dog.check(seconds(start, second), &connection, &limits), None);
+            connection.read_bytes.fetch_add(17, Ordering::Relaxed);
+        }
+        assert_eq!(
+            dog.check(seconds(start, 76), &connection, &limits),
+            Some(CloseReason::IdleTimeout)
         );
     }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -364,6 +364,7 @@ async fn accept(
         };
         // Parts are whole when they are written; waiting for more would only add latency.
         let _ = stream.set_nodelay(true);
+        let _ = SockRef::from(&stream).set_tcp_notsent_lowat(core.shared.limits.unsent_bytes_max);
         core.shard.accepted();
         let closing = Closing {
             core: Arc::clone(&core),
@@ -461,11 +462,11 @@ where
 
 fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
+    // Not `pipeline_flush`: with it hyper copies every body into its write buffer, and slow readers would hold copies.
     builder
         .http1()
         .max_buf_size(limits.request_head_bytes_max.max(8192))
-        .max_headers(limits.request_headers_max)
-        .pipeline_flush(true);
+        .max_headers(limits.request_headers_max);
     builder
         .http2()
         .max_concurrent_streams(limits.h2_streams_max)
