@@ -285,3 +285,85 @@ fn escape(text: &str) -> String {
         .replace('>', "&gt;")
         .replace('"', "&quot;")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static BUILT: &[(&str, &[u8])] = &[
+        ("assets/app-1.js", b"script"),
+        ("assets/app-1.js.br", b"brotli"),
+        ("assets/app-1.js.gz", b"gzip"),
+        ("favicon.svg", b"<svg/>"),
+        ("index.html", b"<html>"),
+    ];
+
+    fn ask(path: &str, headers: &[(&str, &str)]) -> Option<Response> {
+        let mut request = Request::builder().uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Files::new(BUILT).answer(&request.body(Body::empty()).unwrap())
+    }
+
+    #[test]
+    fn files_and_pages() {
+        let cases = [
+            ("/", Some(("text/html; charset=utf-8", "no-cache"))),
+            ("/watch/demo", Some(("text/html; charset=utf-8", "no-cache"))),
+            ("/video/title", Some(("text/html; charset=utf-8", "no-cache"))),
+            (
+                "/assets/app-1.js",
+                Some((
+                    "text/javascript; charset=utf-8",
+                    "public, max-age=31536000, immutable",
+                )),
+            ),
+            ("/favicon.svg", Some(("image/svg+xml", "no-cache"))),
+            ("/assets/app-1.js.br", None),
+            ("/assets/none.js", None),
+            ("/other", None),
+            ("/index.html", None),
+        ];
+        for (path, expected) in cases {
+            let response = ask(path, &[]);
+            let found = response.as_ref().map(|response| {
+                let text = |name| response.headers()[name].to_str().unwrap();
+                (text("content-type"), text("cache-control"))
+            });
+            assert_eq!(found, expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn compressed_forms_and_validators() {
+        let encoded = |accept: &str| {
+            let response = ask("/assets/app-1.js", &[("accept-encoding", accept)]).unwrap();
+            response
+                .headers()
+                .get("content-encoding")
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(encoded("gzip, br").as_deref(), Some("br"));
+        assert_eq!(encoded("gzip, br;q=0").as_deref(), Some("gzip"));
+        assert_eq!(encoded("identity"), None);
+        let etag = ask("/", &[]).unwrap().headers()["etag"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        assert_eq!(ask("/", &[("if-none-match", &etag)]).unwrap().status(), 304);
+        assert_eq!(ask("/", &[("if-none-match", "\"other\"")]).unwrap().status(), 200);
+    }
+
+    #[test]
+    fn only_embeds_may_be_framed_by_others() {
+        let policy = |path| {
+            ask(path, &[]).unwrap().headers()["content-security-policy"]
+                .to_str()
+                .unwrap()
+                .to_owned()
+        };
+        assert!(policy("/watch/demo").ends_with("frame-ancestors 'self'"));
+        assert!(policy("/embed/demo").ends_with("frame-ancestors *"));
+    }
+}

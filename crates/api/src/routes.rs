@@ -10,7 +10,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use event_listener::EventListener;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::events::Board;
 use crate::pages;
@@ -125,7 +125,12 @@ async fn finish(mut request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     request.headers_mut().insert(REQUEST_ID, id.clone());
     let is_api = request.uri().path().starts_with("/api/");
-    let mut response = next.run(request).await;
+    let is_preflight = is_api && request.method() == Method::OPTIONS;
+    let mut response = if is_preflight {
+        preflight()
+    } else {
+        next.run(request).await
+    };
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
     headers.insert(
@@ -143,6 +148,21 @@ async fn finish(mut request: Request, next: Next) -> Response {
             .or_insert(HeaderValue::from_static("no-store"));
     }
     response
+}
+
+/// The answer to a CORS preflight: every path here is only read.
+fn preflight() -> Response {
+    let methods = "GET, HEAD, OPTIONS";
+    let headers = [
+        (header::ALLOW, methods),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, methods),
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "cache-control, last-event-id",
+        ),
+        (header::ACCESS_CONTROL_MAX_AGE, "86400"),
+    ];
+    (StatusCode::NO_CONTENT, headers).into_response()
 }
 
 fn json(value: &impl serde::Serialize) -> Response {

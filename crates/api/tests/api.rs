@@ -1,0 +1,292 @@
+//! The router as a caller sees it.
+
+extern crate tidewire_api as api; // the short name, as everywhere else
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use api::{Api, ApiOptions, ChannelState, ChannelView, Directory};
+use axum::Router;
+use axum::body::Body;
+use event_listener::{Event, EventListener};
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower_service::Service;
+
+#[derive(Default)]
+struct Fake {
+    channels: Mutex<Vec<ChannelView>>,
+    changed: Event,
+    missing: Mutex<Option<String>>,
+}
+
+impl Fake {
+    fn set(&self, view: ChannelView) {
+        let mut channels = self.channels.lock().unwrap();
+        channels.retain(|known| known.name != view.name);
+        channels.push(view);
+        drop(channels);
+        self.changed.notify(usize::MAX);
+    }
+}
+
+impl Directory for Fake {
+    fn channels(&self) -> Vec<ChannelView> {
+        self.channels.lock().unwrap().clone()
+    }
+
+    fn channel(&self, name: &str) -> Option<ChannelView> {
+        self.channels().into_iter().find(|view| view.name == name)
+    }
+
+    fn changes(&self) -> EventListener {
+        self.changed.listen()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.missing.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+
+    fn metrics(&self) -> String {
+        "# EOF\n".into()
+    }
+}
+
+fn setup(options: ApiOptions) -> (Arc<Fake>, Api, Router) {
+    let fake = Arc::new(Fake::default());
+    fake.set(ChannelView::offline("demo"));
+    fake.set(ChannelView::offline("other"));
+    let directory: Arc<dyn Directory> = Arc::clone(&fake) as _;
+    let api = Api::new(directory, options);
+    let router = api.router();
+    (fake, api, router)
+}
+
+async fn send(router: &Router, method: &str, path: &str) -> Response<Body> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .body(Body::empty())
+        .unwrap();
+    router.clone().call(request).await.unwrap()
+}
+
+async fn get(router: &Router, path: &str) -> Response<Body> {
+    send(router, "GET", path).await
+}
+
+async fn text(response: Response<Body>) -> String {
+    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+async fn json(response: Response<Body>) -> Value {
+    serde_json::from_str(&text(response).await).unwrap()
+}
+
+#[tokio::test]
+async fn channels_are_listed_and_shown() {
+    let (_fake, _api, router) = setup(ApiOptions::default());
+    let list = get(&router, "/api/v1/channels").await;
+    assert_eq!(list.headers()["access-control-allow-origin"], "*");
+    assert_eq!(list.headers()["cache-control"], "no-store");
+    assert!(list.headers().contains_key("x-request-id"));
+    let list = json(list).await;
+    assert_eq!(list["data"].as_array().map(Vec::len), Some(2));
+    let view = json(get(&router, "/api/v1/channels/demo").await).await;
+    let expected = serde_json::json!({
+        "name": "demo", "state": "offline", "title": null, "started_at": null, "viewers": 0, "thumbnail": null,
+        "hls": "/live/demo/master.m3u8", "dash": "/live/demo/manifest.mpd", "stream_id": null,
+        "renditions": [], "notices": [],
+    });
+    assert_eq!(view, expected);
+}
+
+#[tokio::test]
+async fn refusals_are_problems_with_the_request_id() {
+    let (_fake, _api, router) = setup(ApiOptions::default());
+    let cases = [
+        ("GET", "/api/v1/channels/nobody", 404, "channel_not_found"),
+        ("GET", "/api/v1/nothing", 404, "path_not_found"),
+        ("GET", "/api", 404, "path_not_found"),
+        ("POST", "/api/v1/channels", 405, "method_not_allowed"),
+        ("GET", "/nothing", 404, "page_not_found"),
+        ("GET", "/assets/nothing.js", 404, "page_not_found"),
+        ("POST", "/", 405, "method_not_allowed"),
+    ];
+    for (method, path, status, code) in cases {
+        let response = send(&router, method, path).await;
+        assert_eq!(response.status().as_u16(), status, "{path}");
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/problem+json",
+            "{path}"
+        );
+        assert_eq!(
+            status == 405,
+            response.headers().contains_key("allow"),
+            "{path}: {:?}",
+            response.headers()
+        );
+        let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+        let body = json(response).await;
+        assert_eq!(
+            (body["code"].as_str(), body["request_id"].as_str()),
+            (Some(code), Some(id.as_str())),
+            "{path}"
+        );
+    }
+    let request = Request::get("/api/v1/nothing")
+        .header("x-request-id", "given-7")
+        .body(Body::empty())
+        .unwrap();
+    let response = router.clone().call(request).await.unwrap();
+    assert_eq!(json(response).await["request_id"], "given-7");
+    assert_eq!(send(&router, "OPTIONS", "/api/v1/channels").await.status(), 204);
+}
+
+#[tokio::test]
+async fn operations() {
+    let (fake, _api, router) = setup(ApiOptions::default());
+    assert_eq!(get(&router, "/healthz").await.status(), 200);
+    assert_eq!(get(&router, "/readyz").await.status(), 200);
+    *fake.missing.lock().unwrap() = Some("The database cannot be written.".into());
+    let response = get(&router, "/readyz").await;
+    assert_eq!(response.status(), 503);
+    assert_eq!(json(response).await["detail"], "The database cannot be written.");
+    assert_eq!(text(get(&router, "/metrics").await).await, "# EOF\n");
+    let time = text(get(&router, "/api/v1/time").await).await;
+    assert!(time.len() == 24 && time.ends_with('Z'), "{time}");
+    assert_eq!(send(&router, "HEAD", "/api/v1/time").await.status(), 200);
+}
+
+/// The next event: its name and data.
+async fn event(body: &mut Body, pending: &mut String) -> (String, Value) {
+    loop {
+        if let Some((event, rest)) = pending.split_once("\n\n") {
+            let (event, rest) = (event.to_owned(), rest.to_owned());
+            *pending = rest;
+            let (name, data) = event.split_once("\ndata: ").unwrap();
+            return (
+                name.trim_start_matches("event: ").to_owned(),
+                serde_json::from_str(data).unwrap(),
+            );
+        }
+        let frame = tokio::time::timeout(Duration::from_secs(5), body.frame())
+            .await
+            .expect("an event in time");
+        pending.push_str(std::str::from_utf8(&frame.unwrap().unwrap().into_data().unwrap()).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn events_begin_with_a_snapshot_and_carry_the_latest_state() {
+    let (fake, api, router) = setup(ApiOptions::default());
+    let runner = tokio::spawn(api.run());
+    let response = get(&router, "/api/v1/live").await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let (mut body, mut pending) = (response.into_body(), String::new());
+    let (name, data) = event(&mut body, &mut pending).await;
+    assert_eq!(
+        (name.as_str(), data["data"].as_array().map(Vec::len)),
+        ("snapshot", Some(2))
+    );
+
+    let mut only = get(&router, "/api/v1/live?channel=other").await.into_body();
+    let mut only_pending = String::new();
+    let (_, data) = event(&mut only, &mut only_pending).await;
+    assert_eq!(
+        (
+            data["data"][0]["name"].as_str(),
+            data["data"].as_array().map(Vec::len)
+        ),
+        (Some("other"), Some(1))
+    );
+
+    tokio::task::yield_now().await;
+    let mut view = ChannelView::offline("demo");
+    view.state = ChannelState::Starting;
+    fake.set(view.clone());
+    let (name, data) = event(&mut body, &mut pending).await;
+    assert_eq!(
+        (name.as_str(), data["name"].as_str(), data["state"].as_str()),
+        ("channel", Some("demo"), Some("starting"))
+    );
+
+    // Two changes while nobody reads are one event.
+    view.state = ChannelState::Live;
+    fake.set(view.clone());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    view.viewers = 3;
+    fake.set(view);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut other = ChannelView::offline("other");
+    other.state = ChannelState::Live;
+    fake.set(other);
+    let (_, data) = event(&mut body, &mut pending).await;
+    assert_eq!(
+        (data["state"].as_str(), data["viewers"].as_u64()),
+        (Some("live"), Some(3))
+    );
+    let (name, data) = event(&mut only, &mut only_pending).await;
+    assert_eq!((name.as_str(), data["name"].as_str()), ("channel", Some("other")));
+
+    fake.channels.lock().unwrap().retain(|view| view.name != "demo");
+    fake.changed.notify(usize::MAX);
+    loop {
+        let (name, data) = event(&mut body, &mut pending).await;
+        if name == "removed" {
+            assert_eq!(data["name"], "demo");
+            break;
+        }
+    }
+    runner.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_kept_alive() {
+    let (_fake, _api, router) = setup(ApiOptions::default());
+    let mut body = get(&router, "/api/v1/live").await.into_body();
+    body.frame().await.unwrap().unwrap();
+    let comment = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(&comment[..], b": keep-alive\n\n");
+}
+
+#[tokio::test]
+async fn event_streams_are_bounded() {
+    let (_fake, _api, router) = setup(ApiOptions {
+        event_streams_max: 1,
+        ..ApiOptions::default()
+    });
+    let one = get(&router, "/api/v1/live").await;
+    let refused = get(&router, "/api/v1/live").await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.headers()["retry-after"], "10");
+    drop(one);
+    assert_eq!(get(&router, "/api/v1/live").await.status(), 200);
+}
+
+#[tokio::test]
+async fn the_front_page_is_there_with_or_without_the_application() {
+    let (fake, _api, router) = setup(ApiOptions::default());
+    let mut view = ChannelView::offline("demo");
+    view.state = ChannelState::Live;
+    fake.set(view);
+    let page = get(&router, "/").await;
+    assert_eq!(page.status(), 200);
+    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+    assert_eq!(page.headers()["cache-control"], "no-cache");
+    assert_eq!(page.headers()["x-content-type-options"], "nosniff");
+    let policy = page.headers()["content-security-policy"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        policy.contains("worker-src 'self' blob:") && policy.contains("frame-ancestors 'self'"),
+        "{policy}"
+    );
+    let html = text(page).await;
+    if html.contains("cargo xtask web") {
+        assert!(html.contains("/live/demo/master.m3u8"), "{html}");
+    }
+}
