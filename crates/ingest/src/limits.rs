@@ -22,6 +22,9 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// After a last word, how long the peer may take to hang up. Default 1 s.
     pub linger: Duration,
+    /// A publisher that was silent for this long gives way to a new one on the same channel: most likely it is the
+    /// same encoder, back after its network changed, and the old connection is dead without knowing. Default 4 s.
+    pub stale_publisher_after: Duration,
     /// Tags in a row that make no sense before the connection is closed. Default 200.
     pub bad_tags_max: u32,
     /// The bounds of each session: message size, silence, half handshakes, time without a publish.
@@ -39,6 +42,7 @@ impl Default for Limits {
             authorize_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(10),
             linger: Duration::from_secs(1),
+            stale_publisher_after: Duration::from_secs(4),
             bad_tags_max: 200,
             session: rtmp::Limits::default(),
         }

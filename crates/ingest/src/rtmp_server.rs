@@ -36,6 +36,8 @@ pub struct RtmpServer {
 struct Live {
     publisher: LivePublisher,
     farewell: oneshot::Sender<Farewell>,
+    /// When its last byte came.
+    last_input_at: Arc<AtomicU64>,
 }
 
 /// A publisher at this moment.
@@ -88,7 +90,8 @@ impl RtmpServer {
         loop {
             tokio::select! {
                 biased;
-                _ = drain.wait_for(|is_draining| *is_draining) => break,
+                // The guard that `wait_for` gives must not live through the other arms: it is not `Send`.
+                () = async { drop(drain.wait_for(|is_draining| *is_draining).await) } => break,
                 accepted = listener.accept() => match accepted {
                     Ok((socket, peer)) => self.take(&mut sessions, socket, peer),
                     Err(error) => {
@@ -118,13 +121,36 @@ impl RtmpServer {
     /// Ends the channel's publisher with a sentence for the person at the encoder (key revoked, channel removed).
     /// False if there is none.
     pub fn disconnect(&self, channel: &str, sentence: &str) -> bool {
-        let live = self.live().remove(channel);
-        live.is_some_and(|live| live.farewell.send(Farewell { sentence: sentence.to_owned() }).is_ok())
+        let Some(live) = self.live().remove(channel) else { return false };
+        let farewell = Farewell { reason: CloseReason::Disconnected, sentence: sentence.to_owned(), gone: None };
+        live.farewell.send(farewell).is_ok()
     }
 
-    pub(crate) fn enter_live(&self, publisher: LivePublisher) -> oneshot::Receiver<Farewell> {
+    /// Ends the channel's publisher if nothing came from it for [`Limits::stale_publisher_after`]. The receiver resolves,
+    /// to an error, when it is gone.
+    pub(crate) fn replace_stale(&self, channel: &str) -> Option<oneshot::Receiver<()>> {
+        let patience = u64::try_from(self.limits.stale_publisher_after.as_micros()).unwrap_or(u64::MAX);
+        let mut live = self.live();
+        let last_input_at = live.get(channel)?.last_input_at.load(Ordering::Relaxed);
+        if self.clock.now().saturating_sub(last_input_at) < patience {
+            return None;
+        }
+        let stale = live.remove(channel)?;
+        let (gone, receiver) = oneshot::channel();
+        let sentence = "Another connection publishes to this channel now.".to_owned();
+        let farewell = Farewell { reason: CloseReason::Replaced, sentence, gone: Some(gone) };
+        // If it is gone already, so is `gone`, and the receiver says so.
+        let _ = stale.farewell.send(farewell);
+        Some(receiver)
+    }
+
+    pub(crate) fn enter_live(
+        &self,
+        publisher: LivePublisher,
+        last_input_at: Arc<AtomicU64>,
+    ) -> oneshot::Receiver<Farewell> {
         let (farewell, receiver) = oneshot::channel();
-        self.live().insert(publisher.channel.clone(), Live { publisher, farewell });
+        self.live().insert(publisher.channel.clone(), Live { publisher, farewell, last_input_at });
         receiver
     }
 

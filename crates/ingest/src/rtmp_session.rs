@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::BytesMut;
-use hub::{PublishError, PublisherInfo};
+use hub::{PublishError, Publisher, PublisherInfo};
 use media::Micros;
 use rtmp::{Event, Output, PublishRequest, ServerSession};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -21,7 +21,7 @@ use crate::addresses::Peer;
 use crate::authorize::BAD_NAME;
 use crate::rtmp_server::{LivePublisher, RtmpServer};
 use crate::to_hub::{Outcome, ToHub, encoder_name};
-use crate::CloseReason;
+use crate::{Authorized, CloseReason};
 
 /// Room that a read gets: several frames of a usual stream in one call.
 const READ_BYTES: usize = 16 << 10;
@@ -35,7 +35,10 @@ const LINGER_BYTES_MAX: usize = 4 << 20;
 /// A last word to a publisher.
 #[derive(Debug)]
 pub(crate) struct Farewell {
+    pub(crate) reason: CloseReason,
     pub(crate) sentence: String,
+    /// Dropped when the publisher has left the hub.
+    pub(crate) gone: Option<oneshot::Sender<()>>,
 }
 
 /// Why a connection ended, for the counter and the log.
@@ -100,9 +103,14 @@ struct Connection<S> {
     input: BytesMut,
     output: BytesMut,
     read_bytes: usize,
+    /// The peer takes no more bytes.
+    is_deaf: bool,
     to_hub: Option<ToHub>,
     live: Option<LivePublisher>,
     farewell: Option<oneshot::Receiver<Farewell>>,
+    /// Dropped by [`leave`](Self::leave): someone waits for it.
+    gone: Option<oneshot::Sender<()>>,
+    last_input_at: Arc<AtomicU64>,
     /// The channel last published to.
     channel: Option<String>,
     /// Set when the session says something final; the close follows.
@@ -128,9 +136,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             input: BytesMut::new(),
             output: BytesMut::new(),
             read_bytes: READ_BYTES,
+            is_deaf: false,
             to_hub: None,
             live: None,
             farewell: None,
+            gone: None,
+            last_input_at: Arc::new(AtomicU64::new(now)),
             channel: None,
             closing: None,
         }
@@ -180,11 +191,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let now = self.server.clock.now();
         match wake {
             Wake::Read(Ok(0)) => return Err(self.hung_up()),
+            Wake::Read(Err(error)) if is_hang_up(&error) => return Err(self.hung_up()),
             Wake::Read(Err(error)) => return Err(Closed::new(CloseReason::Io, error.to_string())),
             Wake::Read(Ok(count)) => {
                 let was_filled = self.input.len() == self.input.capacity();
                 self.read_bytes = if was_filled { READ_BYTES_BUSY } else { READ_BYTES };
                 self.server.stats.bytes_in.fetch_add(count as u64, Ordering::Relaxed);
+                self.last_input_at.store(now, Ordering::Relaxed);
                 self.session.handle_input(&mut self.input, now).or_else(|error| self.failed(&error))?;
             }
             Wake::Timeout => self.session.handle_timeout(now).or_else(|error| self.failed(&error))?,
@@ -194,8 +207,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Wake::Farewell(farewell) => {
                 self.farewell = None;
-                if let Some(farewell) = farewell {
-                    self.say_goodbye(CloseReason::Disconnected, &farewell.sentence);
+                if let Some(Farewell { reason, sentence, gone }) = farewell {
+                    self.gone = gone;
+                    self.say_goodbye(reason, &sentence);
                 }
             }
         }
@@ -261,6 +275,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn flush(&mut self) -> Result<(), Closed> {
+        if self.is_deaf {
+            self.output.clear();
+        }
         if self.output.is_empty() {
             return Ok(());
         }
@@ -268,18 +285,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.output.clear();
         match written {
             Ok(Ok(())) => Ok(()),
+            // Encoders hang up without reading our last answers. What they sent before is still to be read.
+            Ok(Err(error)) if is_hang_up(&error) => {
+                self.is_deaf = true;
+                Ok(())
+            }
             Ok(Err(error)) => Err(Closed::new(CloseReason::Io, error.to_string())),
             Err(_) => Err(Closed::new(CloseReason::WriteTimeout, "the peer does not read")),
         }
     }
 
     fn media(&mut self, kind: media::MediaKind, timestamp_ms: i64, body: &bytes::Bytes) {
+        // What came in the same read as the reason to close is not looked at.
+        if self.closing.is_some() {
+            return;
+        }
         let Some(to_hub) = &mut self.to_hub else { return };
         let now = self.server.clock.now();
         let outcome = to_hub.tag(kind, timestamp_ms, body, now, &self.server.stats);
         if let Outcome::UnsupportedVideo(codec) = outcome {
             let sentence = format!("This server takes H.264 video over RTMP; the encoder sends {codec}. Set H.264.");
             self.refuse(CloseReason::UnsupportedCodec, "NetStream.Publish.Failed", &sentence);
+        } else if to_hub.is_over() {
+            let sentence = "The stream has failed on the server: connect again.";
+            self.refuse(CloseReason::StreamOver, "NetStream.Publish.Failed", sentence);
         } else if to_hub.bad_in_row() > self.server.limits.bad_tags_max {
             let sentence = format!("{} audio and video tags in a row cannot be read.", to_hub.bad_in_row());
             self.refuse(CloseReason::BadMedia, "NetStream.Publish.Failed", &sentence);
@@ -310,24 +339,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return self.refuse(CloseReason::AuthorizerFailed, "NetStream.Publish.Failed", sentence);
             }
         };
-        let encoder = Some(encoder_name(&request.flash_version)).filter(|name| !name.is_empty());
-        let info = PublisherInfo { protocol: "rtmp", peer: Peer(self.peer).to_string(), encoder };
-        let now = server.clock.now();
-        match server.registry.publish(&authorized.channel, info, now) {
-            Ok(publisher) => {
-                let (channel, key_id) = (authorized.channel, authorized.key_id);
-                let stream = publisher.stream().id().to_owned();
-                let peer = Peer(self.peer);
-                tracing::info!(%peer, channel, stream, encoder = request.flash_version, "RTMP publisher accepted");
-                let live = LivePublisher { channel: channel.clone(), key_id, peer };
-                self.farewell = Some(server.enter_live(live.clone()));
-                self.live = Some(live);
-                self.channel = Some(channel);
-                self.to_hub = Some(ToHub::new(publisher));
-                server.stats.publishes.fetch_add(1, Ordering::Relaxed);
-                server.stats.publishers_active.fetch_add(1, Ordering::Relaxed);
-                self.session.accept_publish(now);
-            }
+        match self.open(&authorized.channel, &request.flash_version).await {
+            Ok(publisher) => self.accept(publisher, authorized),
             Err(error) => {
                 let reason = match error {
                     PublishError::AlreadyLive { .. } => CloseReason::AlreadyLive,
@@ -337,6 +350,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.refuse(reason, BAD_NAME, &sentence(&error.to_string()));
             }
         }
+    }
+
+    /// Opens the channel in the hub; a publisher there that is silent for long gives way.
+    async fn open(&self, channel: &str, flash_version: &str) -> Result<Publisher, PublishError> {
+        let encoder = Some(encoder_name(flash_version)).filter(|name| !name.is_empty());
+        let info = PublisherInfo { protocol: "rtmp", peer: Peer(self.peer).to_string(), encoder };
+        let server = &self.server;
+        let first = server.registry.publish(channel, info.clone(), server.clock.now());
+        if !matches!(first, Err(PublishError::AlreadyLive { .. })) {
+            return first;
+        }
+        let Some(gone) = server.replace_stale(channel) else { return first };
+        // It resolves to an error, when the other has gone.
+        let _ = timeout(server.limits.write_timeout, gone).await;
+        server.registry.publish(channel, info, server.clock.now())
+    }
+
+    fn accept(&mut self, publisher: Publisher, authorized: Authorized) {
+        let server = &self.server;
+        let now = server.clock.now();
+        let Authorized { channel, key_id } = authorized;
+        let stream = publisher.stream().id().to_owned();
+        let peer = Peer(self.peer);
+        let encoder = publisher.stream().publisher().encoder.unwrap_or_default();
+        tracing::info!(%peer, channel, stream, encoder, "RTMP publisher accepted");
+        let live = LivePublisher { channel: channel.clone(), key_id, peer };
+        self.last_input_at.store(now, Ordering::Relaxed);
+        self.farewell = Some(server.enter_live(live.clone(), Arc::clone(&self.last_input_at)));
+        self.live = Some(live);
+        self.channel = Some(channel);
+        self.to_hub = Some(ToHub::new(publisher));
+        server.stats.publishes.fetch_add(1, Ordering::Relaxed);
+        server.stats.publishers_active.fetch_add(1, Ordering::Relaxed);
+        self.session.accept_publish(now);
     }
 
     fn refuse(&mut self, reason: CloseReason, code: &str, sentence: &str) {
@@ -357,6 +404,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn leave(&mut self) {
         self.to_hub = None;
         self.farewell = None;
+        self.gone = None;
         if let Some(live) = self.live.take() {
             self.server.leave_live(&live);
             self.server.stats.publishers_active.fetch_sub(1, Ordering::Relaxed);
@@ -397,6 +445,12 @@ async fn farewell(receiver: &mut Option<oneshot::Receiver<Farewell>>) -> Option<
         Some(receiver) => Pin::new(receiver).await.ok(),
         None => std::future::pending().await,
     }
+}
+
+/// The error says that the peer closed, in its own way.
+fn is_hang_up(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(error.kind(), ConnectionReset | BrokenPipe | ConnectionAborted)
 }
 
 /// With a capital and a full stop.

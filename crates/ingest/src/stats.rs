@@ -29,6 +29,10 @@ pub enum CloseReason {
     Draining,
     /// Closed by [`RtmpServer::disconnect`](crate::RtmpServer::disconnect).
     Disconnected,
+    /// Silent, and a new publisher came: [`Limits::stale_publisher_after`](crate::Limits::stale_publisher_after).
+    Replaced,
+    /// The stream failed on our side.
+    StreamOver,
     /// The video is in a codec that we do not take.
     UnsupportedCodec,
     /// Too many tags in a row made no sense.
@@ -46,7 +50,7 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    const OWN: [CloseReason; 18] = [
+    const OWN: [CloseReason; 20] = [
         Self::Unpublished,
         Self::ConnectionLost,
         Self::LeftEarly,
@@ -59,6 +63,8 @@ impl CloseReason {
         Self::ServerFull,
         Self::Draining,
         Self::Disconnected,
+        Self::Replaced,
+        Self::StreamOver,
         Self::UnsupportedCodec,
         Self::BadMedia,
         Self::PlayRefused,
@@ -88,6 +94,8 @@ impl CloseReason {
             Self::ServerFull => "server_full",
             Self::Draining => "draining",
             Self::Disconnected => "disconnected",
+            Self::Replaced => "replaced",
+            Self::StreamOver => "stream_over",
             Self::UnsupportedCodec => "unsupported_codec",
             Self::BadMedia => "bad_media",
             Self::PlayRefused => "play_refused",

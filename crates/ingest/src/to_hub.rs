@@ -53,6 +53,11 @@ impl ToHub {
         self.bad_in_row
     }
 
+    /// The stream failed on our side: nothing arrives any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.publisher.is_over()
+    }
+
     /// The peer said that it is done.
     pub(crate) fn finish(self, now: Micros) {
         self.publisher.finish(now);

@@ -1,1 +1,8 @@
-//! Real clients against a real listener.
+//! Real clients and hostile ones against a real listener on loopback.
+
+// The short name that every other crate knows it by.
+extern crate tidewire_ingest as ingest;
+
+mod ffmpeg;
+mod refusals;
+mod support;
