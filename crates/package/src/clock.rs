@@ -4,19 +4,15 @@ use std::num::NonZeroU32;
 
 use media::MediaTime;
 
-use crate::log::Layout;
-
 /// Ticks in microseconds, rounded to the nearest.
 pub(crate) fn duration_us(ticks: i64, timescale: NonZeroU32) -> i64 {
     MediaTime::new(ticks, timescale).micros()
 }
 
-impl Layout {
-    /// PART-TARGET in microseconds, rounded up: no part may exceed it after its own rounding.
-    pub(crate) fn part_target_us(self) -> i64 {
-        let timescale = i64::from(self.timescale.get());
-        (self.part_target * 1_000_000 + timescale - 1) / timescale
-    }
+/// PART-TARGET of so many ticks in microseconds, rounded up: no part may exceed it after its own rounding.
+pub(crate) fn part_target_us(ticks: i64, timescale: NonZeroU32) -> i64 {
+    let timescale = i64::from(timescale.get());
+    (ticks * 1_000_000 + timescale - 1) / timescale
 }
 
 /// Microseconds as decimal seconds: `0.233333`.
@@ -74,12 +70,9 @@ mod tests {
 
     #[test]
     fn part_target_is_never_below_a_part() {
-        let layout = |ticks, timescale| Layout {
-            timescale: NonZeroU32::new(timescale).unwrap(),
-            part_target: ticks,
-        };
-        assert_eq!(layout(21_000, 90_000).part_target_us(), 233_334);
-        assert_eq!(layout(11_264, 48_000).part_target_us(), 234_667);
+        let scale = |timescale| NonZeroU32::new(timescale).unwrap();
+        assert_eq!(part_target_us(21_000, scale(90_000)), 233_334);
+        assert_eq!(part_target_us(11_264, scale(48_000)), 234_667);
         assert_eq!(seconds(233_334).to_string(), "0.233334");
     }
 }

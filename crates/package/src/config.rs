@@ -107,6 +107,13 @@ pub enum Notice {
         /// Media sequence number.
         msn: u64,
     },
+    /// A track that cannot be packaged was refused.
+    Unsupported {
+        /// The rendition's name.
+        rendition: String,
+        /// Why.
+        reason: String,
+    },
     /// The timeline was interrupted before this segment.
     Discontinuity {
         /// Media sequence number of the first segment after it.

@@ -31,14 +31,14 @@ impl Snapshot {
     /// Ticks from the start of each segment to the playlist's end are walked from the end: how many of the oldest
     /// segments begin further away than `targets` target durations.
     fn older_than(&self, targets: u32) -> usize {
-        let limit = i64::from(self.fixed.target_duration * targets) * i64::from(self.layout.timescale.get());
-        let mut distance = self.open.as_ref().map_or(0, |open| open.duration);
+        let limit = i64::from(self.fixed.target_duration * targets) * 1_000_000;
+        let mut distance = self.open.as_ref().map_or(0, Segment::duration_us);
         for (index, segment) in self.segments.iter().enumerate().rev() {
             // A segment counts by its end: the whole of it has to lie beyond the boundary.
             if distance >= limit {
                 return index + 1;
             }
-            distance += segment.duration;
+            distance += segment.duration_us();
         }
         0
     }
@@ -77,7 +77,7 @@ fn header(out: &mut String, snapshot: &Snapshot) {
         target_duration,
         part_hold_back_us,
     } = snapshot.fixed;
-    let part_target_us = snapshot.layout.part_target_us();
+    let part_target_us = snapshot.layout.part_target_us;
     let _ = write!(
         out,
         "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:{target_duration}\n\
@@ -136,7 +136,7 @@ fn parts(out: &mut String, snapshot: &Snapshot, segment: &Segment) {
     let mut end_us = 0;
     for (index, part) in segment.parts.iter().enumerate() {
         end += part.duration;
-        let next_us = duration_us(end, snapshot.layout.timescale);
+        let next_us = duration_us(end, segment.timescale);
         let _ = write!(
             out,
             "#EXT-X-PART:DURATION={},URI=\"{}/part-{}.{index}.m4s\"",
@@ -154,7 +154,7 @@ fn parts(out: &mut String, snapshot: &Snapshot, segment: &Segment) {
 }
 
 fn segment_end(out: &mut String, snapshot: &Snapshot, segment: &Segment) {
-    let duration = seconds(duration_us(segment.duration, snapshot.layout.timescale));
+    let duration = seconds(segment.duration_us());
     let _ = write!(
         out,
         "#EXTINF:{duration},\n{}/seg-{}.m4s\n",

@@ -18,6 +18,10 @@ mod dash;
 mod hls;
 mod log;
 mod packager;
+mod part;
+mod plan;
+mod probe;
+mod rendition;
 mod text;
 mod window;
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use event_listener::{Event, EventListener};
 use media::Track;
 
+use crate::clock::duration_us;
 use crate::config::Role;
 use crate::hls;
 use crate::text::Text;
@@ -78,6 +79,8 @@ pub(crate) struct Segment {
     /// A discontinuity lies before it.
     pub(crate) discontinuity: bool,
     pub(crate) gap: bool,
+    /// Of all ticks here; changes only with the init segment.
+    pub(crate) timescale: NonZeroU32,
     /// Decode time of its first sample, ticks.
     pub(crate) start: i64,
     /// Ticks; while open, of the parts so far.
@@ -92,14 +95,17 @@ impl Segment {
     pub(crate) fn independent(&self) -> bool {
         self.gap || self.parts.first().is_none_or(|part| part.independent)
     }
+
+    pub(crate) fn duration_us(&self) -> i64 {
+        duration_us(self.duration, self.timescale)
+    }
 }
 
 /// What of a rendition never changes once its first part exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
-    pub(crate) timescale: NonZeroU32,
-    /// PART-TARGET, ticks.
-    pub(crate) part_target: i64,
+    /// PART-TARGET, microseconds, rounded up: no part may exceed it after its own rounding.
+    pub(crate) part_target_us: i64,
 }
 
 #[derive(Debug, Default)]
@@ -110,15 +116,15 @@ pub(crate) struct LogState {
     pub(crate) open: Option<Segment>,
     inits: VecDeque<(u32, Bytes)>,
     track: Option<Arc<Track>>,
-    /// Duration (ticks) and bytes of the complete segments that are listed.
-    listed_duration: i64,
+    /// Duration (microseconds) and bytes of the complete segments that are listed.
+    listed_us: i64,
     listed_bytes: usize,
     /// Counts changes; a rendered text is valid for one value.
     pub(crate) version: u64,
     pub(crate) ended: bool,
     peak_bitrate: u64,
     total_bytes: u64,
-    total_ticks: i64,
+    total_us: i64,
     measured: u32,
 }
 
@@ -400,9 +406,9 @@ fn too_far_ahead(state: &LogState, layout: Layout, msn: u64, part: Option<u32>) 
     if msn > next + 1 {
         return true;
     }
-    let per_second = i64::from(layout.timescale.get());
-    let limit = if layout.part_target < per_second {
-        (3 * per_second).div_euclid(layout.part_target) + 1
+    let target_us = layout.part_target_us.max(1);
+    let limit = if target_us < 1_000_000 {
+        3_000_000_i64.div_euclid(target_us) + 1
     } else {
         3
     };
@@ -471,16 +477,12 @@ impl RenditionLog {
             segment.duration = duration.max(segment.duration);
         }
         segment.parts.shrink_to_fit();
-        let timescale = self
-            .layout
-            .get()
-            .map_or(1, |layout| i64::from(layout.timescale.get()));
-        state.measure(&segment, timescale);
+        state.measure(&segment);
         let last = (segment.msn << 16) | (segment.parts.len() as u64);
-        state.listed_duration += segment.duration;
+        state.listed_us += segment.duration_us();
         state.listed_bytes += segment.bytes;
         state.segments.push_back(Arc::new(segment));
-        state.slide(i64::from(window_ms) * timescale / 1000, window_bytes_max);
+        state.slide(i64::from(window_ms) * 1000, window_bytes_max);
         self.publish(state, last);
     }
 
@@ -511,12 +513,25 @@ impl RenditionLog {
         self.layout.get().copied()
     }
 
+    /// Start of the open segment, ticks.
+    pub(crate) fn open_start(&self) -> Option<i64> {
+        lock(&self.state).open.as_ref().map(|open| open.start)
+    }
+
     pub(crate) fn has_media(&self) -> bool {
         lock(&self.state).has_media()
     }
 
-    pub(crate) fn version(&self) -> u64 {
-        lock(&self.state).version
+    /// Changes so far: parts made and segments completed. For metrics.
+    pub fn parts_made(&self) -> u64 {
+        self.version()
+    }
+
+    /// Changes when a segment is begun or completed.
+    pub(crate) fn segments_version(&self) -> u64 {
+        let state = lock(&self.state);
+        let open = state.open.as_ref().is_some_and(|open| !open.parts.is_empty());
+        state.last_complete().map_or(0, |msn| 2 * (msn + 1)) + u64::from(open)
     }
 
     /// Complete segments made so far, gaps included.
@@ -524,29 +539,20 @@ impl RenditionLog {
         lock(&self.state).last_complete().map_or(0, |msn| msn + 1)
     }
 
-    /// Listed complete segments, the open one, newest track.
-    #[allow(clippy::type_complexity)]
-    pub(crate) fn listed(&self) -> (Vec<Arc<Segment>>, Option<Segment>, Option<Arc<Track>>) {
+    /// Listed complete segments and the open one.
+    pub(crate) fn listed(&self) -> (Vec<Arc<Segment>>, Option<Segment>) {
         let state = lock(&self.state);
         let open = state.open.as_ref().filter(|open| !open.parts.is_empty()).cloned();
-        (
-            state.segments.iter().skip(state.retired).cloned().collect(),
-            open,
-            state.track.clone(),
-        )
+        (state.segments.iter().skip(state.retired).cloned().collect(), open)
     }
 
     /// Peak and mean bits a second. The declared rate counts until three segments have been measured.
     fn bitrates(&self, state: &LogState) -> (u64, u64) {
         let declared = u64::from(self.declared_bitrate.unwrap_or(0));
-        let timescale = self
-            .layout
-            .get()
-            .map_or(1, |layout| i64::from(layout.timescale.get()));
         let open = state
             .open
             .as_ref()
-            .map_or(0, |open| bits_per_second(open.bytes, open.duration, timescale));
+            .map_or(0, |open| bits_per_second(open.bytes, open.duration_us()));
         if state.measured == 0 {
             let guess = declared.max(open);
             return (guess, if declared > 0 { declared } else { guess });
@@ -556,7 +562,7 @@ impl RenditionLog {
         } else {
             state.peak_bitrate
         };
-        let mean = u128::from(state.total_bytes) * 8 * timescale as u128 / state.total_ticks.max(1) as u128;
+        let mean = u128::from(state.total_bytes) * 8_000_000 / state.total_us.max(1) as u128;
         (peak, u64::try_from(mean).unwrap_or(u64::MAX))
     }
 }
@@ -566,30 +572,30 @@ impl LogState {
         !self.segments.is_empty() || self.open.as_ref().is_some_and(|open| !open.parts.is_empty())
     }
 
-    fn measure(&mut self, segment: &Segment, timescale: i64) {
-        if segment.gap || segment.duration <= 0 {
+    fn measure(&mut self, segment: &Segment) {
+        let us = segment.duration_us();
+        if segment.gap || us <= 0 {
             return;
         }
         // A segment much shorter than its neighbours says little about the rate a player must sustain.
-        if segment.duration * 2 >= timescale {
-            let rate = bits_per_second(segment.bytes, segment.duration, timescale);
-            self.peak_bitrate = self.peak_bitrate.max(rate);
+        if us >= 500_000 {
+            self.peak_bitrate = self.peak_bitrate.max(bits_per_second(segment.bytes, us));
             self.measured = self.measured.saturating_add(1);
         }
         self.total_bytes += segment.bytes as u64;
-        self.total_ticks += segment.duration;
+        self.total_us += us;
     }
 
     /// Unlists what the window no longer covers and drops what has been unlisted for a while.
-    fn slide(&mut self, window: i64, bytes_max: usize) {
+    fn slide(&mut self, window_us: i64, bytes_max: usize) {
         while let Some(first) = self.segments.get(self.retired) {
             let listed = self.segments.len() - self.retired;
-            let (duration, bytes) = (first.duration, first.bytes);
-            let over = self.listed_duration - duration >= window || self.listed_bytes > bytes_max;
+            let (duration, bytes) = (first.duration_us(), first.bytes);
+            let over = self.listed_us - duration >= window_us || self.listed_bytes > bytes_max;
             if listed <= 1 || !over {
                 break;
             }
-            self.listed_duration -= duration;
+            self.listed_us -= duration;
             self.listed_bytes -= bytes;
             self.retired += 1;
         }
@@ -615,10 +621,10 @@ impl LogState {
     }
 }
 
-fn bits_per_second(bytes: usize, ticks: i64, timescale: i64) -> u64 {
-    if ticks <= 0 {
+fn bits_per_second(bytes: usize, us: i64) -> u64 {
+    if us <= 0 {
         0
     } else {
-        (bytes as u128 * 8 * timescale as u128 / ticks as u128) as u64
+        (bytes as u128 * 8_000_000 / us as u128) as u64
     }
 }

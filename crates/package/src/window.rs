@@ -11,6 +11,10 @@ use crate::{dash, hls};
 /// Renditions that were taken away but are still answered for, with an ended playlist.
 const REMOVED_MAX: usize = 8;
 
+/// Periods remembered: no window of [`PackageConfig`](crate::PackageConfig) size holds more discontinuities than this
+/// without something being very wrong.
+const PERIODS_MAX: usize = 128;
+
 /// What never changes in a stream's playlists once the first one could be rendered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fixed {
@@ -18,6 +22,8 @@ pub(crate) struct Fixed {
     pub(crate) target_duration: u32,
     /// PART-HOLD-BACK, microseconds: three of the longest PART-TARGETs.
     pub(crate) part_hold_back_us: u64,
+    /// Media listed, milliseconds.
+    pub(crate) window_ms: u32,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +36,7 @@ struct State {
     generation: u64,
     /// UTC of media time 0 as the manifest's origin; chosen once.
     origin_utc_ms: Option<i64>,
+    periods: Vec<dash::Period>,
 }
 
 /// One stream's window, shared by all its readers.
@@ -88,10 +95,14 @@ impl LiveWindow {
         let fixed = self.fixed()?;
         let key = renditions
             .iter()
-            .fold(generation << 32, |key, log| key + log.version());
-        let (ended, origin_utc_ms) = {
+            .fold(generation << 32, |key, log| key + log.segments_version());
+        let (ended, origin_utc_ms, periods) = {
             let state = lock(&self.state);
-            (state.ended, state.origin_utc_ms.unwrap_or(0))
+            (
+                state.ended,
+                state.origin_utc_ms.unwrap_or(0),
+                state.periods.clone(),
+            )
         };
         let context = dash::Context {
             stream_id: &self.stream_id,
@@ -99,6 +110,7 @@ impl LiveWindow {
             ended,
             origin_utc_ms,
             now_utc_ms,
+            periods,
         };
         cached(&self.mpd, key, || dash::manifest(&context, &renditions))
     }
@@ -174,6 +186,15 @@ impl LiveWindow {
 
     pub(crate) fn set_origin(&self, origin_utc_ms: i64) {
         lock(&self.state).origin_utc_ms.get_or_insert(origin_utc_ms);
+    }
+
+    /// A run without discontinuity has begun; the oldest of very many are forgotten.
+    pub(crate) fn add_period(&self, period: dash::Period) {
+        let mut state = lock(&self.state);
+        if state.periods.len() == PERIODS_MAX {
+            state.periods.remove(0);
+        }
+        state.periods.push(period);
     }
 
     /// The other offered renditions, for rendition reports.

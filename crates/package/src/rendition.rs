@@ -1,0 +1,567 @@
+//! One rendition: takes samples, follows the plan, appends parts and segments to its log.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use container::bmff::{InitError, init_segment};
+use media::{MediaTime, Micros, Sample, Track, TrackConfig};
+
+use crate::config::{Notice, PackageConfig, RenditionSpec, Role};
+use crate::log::{Layout, Part, RenditionLog, Segment};
+use crate::part::{FinishedPart, PartBuilder};
+use crate::plan::{Boundary, HOLE_US, JITTER_US, Plan};
+
+/// Samples held back for the plan; the oldest go first.
+const HELD_MAX: usize = 4096;
+/// Boundaries that a rendition may be behind the plan before its segments become gaps.
+const LAG_MAX: u64 = 3;
+
+/// What a rendition needs of its stream while it works.
+pub(crate) struct Context<'a> {
+    pub(crate) config: &'a PackageConfig,
+    pub(crate) plan: &'a Plan,
+    pub(crate) utc_of_origin_ms: Option<i64>,
+    /// Number of the next init segment; unique in the stream.
+    pub(crate) next_init: &'a mut u32,
+    pub(crate) notices: &'a mut VecDeque<Notice>,
+    pub(crate) now: Micros,
+}
+
+/// What became of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Yes,
+    /// It has to wait for the plan.
+    Held,
+}
+
+#[derive(Debug)]
+pub(crate) struct Rendition {
+    pub(crate) spec: RenditionSpec,
+    pub(crate) log: Arc<RenditionLog>,
+    pub(crate) track: Option<Arc<Track>>,
+    pub(crate) builder: Option<PartBuilder>,
+    pub(crate) queue: VecDeque<Arc<Sample>>,
+    /// The track's init segment, to be published at the next segment's start.
+    new_init: Option<Bytes>,
+    init: Option<u32>,
+    pub(crate) started: bool,
+    /// The segment in work.
+    pub(crate) segment: Option<u64>,
+    /// Nothing is packaged before a sample stands at a boundary.
+    pub(crate) lost: bool,
+    /// The next sample belongs behind the next discontinuity.
+    pub(crate) waits_epoch: bool,
+    /// The next boundary to be met.
+    pub(crate) next_msn: u64,
+    part_opened: Option<Micros>,
+    pub(crate) last_arrival: Option<Micros>,
+    pub(crate) removed: bool,
+    pub(crate) offered: bool,
+    /// Samples that found no place.
+    pub(crate) dropped: u64,
+}
+
+impl Rendition {
+    pub(crate) fn new(spec: RenditionSpec, log: Arc<RenditionLog>) -> Self {
+        Self {
+            spec,
+            log,
+            track: None,
+            builder: None,
+            queue: VecDeque::new(),
+            new_init: None,
+            init: None,
+            started: false,
+            segment: None,
+            lost: false,
+            waits_epoch: false,
+            next_msn: 0,
+            part_opened: None,
+            last_arrival: None,
+            removed: false,
+            offered: false,
+            dropped: 0,
+        }
+    }
+
+    pub(crate) fn is_audio(&self) -> bool {
+        self.spec.role == Role::Audio
+    }
+
+    /// Takes a track. What was packaged under another one has to be ended before.
+    pub(crate) fn set_track(&mut self, track: Arc<Track>) -> Result<(), InitError> {
+        self.new_init = Some(init_segment(&track, self.spec.declared_bitrate.unwrap_or(0))?);
+        self.queue.clear();
+        let (timescale, frame) = (i64::from(track.timescale.get()), nominal_frame(&track));
+        if let (Some(builder), Some(layout)) = (self.builder.as_mut(), self.log.layout()) {
+            let nominal = frame.unwrap_or(builder.frame() * timescale / builder.timescale());
+            builder.retune(timescale, layout.part_target_us, nominal);
+        }
+        self.track = Some(track);
+        Ok(())
+    }
+
+    /// Whether this track differs from the present one in what a decoder must know.
+    pub(crate) fn differs(&self, track: &Track) -> bool {
+        self.track
+            .as_ref()
+            .is_none_or(|old| old.config != track.config || old.timescale != track.timescale)
+    }
+
+    pub(crate) fn timescale(&self) -> NonZeroU32 {
+        self.track
+            .as_ref()
+            .map_or(media::VIDEO_TIMESCALE, |track| track.timescale)
+    }
+
+    pub(crate) fn time(&self, ticks: i64) -> MediaTime {
+        MediaTime::new(ticks, self.timescale())
+    }
+
+    fn ticks(&self, time: MediaTime) -> i64 {
+        time.rescale(self.timescale()).map_or(0, |time| time.ticks)
+    }
+
+    fn from_us(&self, us: i64) -> i64 {
+        self.ticks(MediaTime::new(us, crate::plan::MICROSECONDS))
+    }
+
+    /// Fixes PART-TARGET and starts the rendition's own timeline; `frame` in ticks.
+    pub(crate) fn lay_out(&mut self, part_target_us: i64, frame: i64) {
+        self.log.set_layout(Layout { part_target_us });
+        let timescale = i64::from(self.timescale().get());
+        self.builder = Some(PartBuilder::new(
+            timescale,
+            part_target_us,
+            frame,
+            self.is_audio(),
+        ));
+    }
+
+    pub(crate) fn hold(&mut self, sample: Arc<Sample>) {
+        if self.queue.len() == HELD_MAX {
+            self.queue.pop_front();
+            self.dropped += 1;
+        }
+        self.queue.push_back(sample);
+    }
+
+    /// Presentation time at which the plan sees an audio frame: the running count of samples where the timestamps agree.
+    pub(crate) fn audio_time(&self, sample: &Sample) -> i64 {
+        match &self.builder {
+            Some(builder) if self.started && !self.lost && !self.waits_epoch => builder.decode_time(sample),
+            _ => sample.pts,
+        }
+    }
+
+    /// Takes an audio frame; `may_pass_us`: frames before this cannot meet a boundary that is still to be made.
+    pub(crate) fn take_audio(
+        &mut self,
+        sample: &Arc<Sample>,
+        may_pass_us: i64,
+        context: &mut Context<'_>,
+    ) -> Taken {
+        let at = self.audio_time(sample);
+        let time = self.time(at);
+        let may_pass = time.micros() < may_pass_us;
+        if self.waits_epoch && self.started {
+            let Some(boundary) = context
+                .plan
+                .iter()
+                .find(|b| b.msn >= self.next_msn && b.discontinuity)
+                .copied()
+            else {
+                return Taken::Held;
+            };
+            return self.enter(&boundary, sample, context);
+        }
+        if !self.started {
+            if let Some(boundary) = context
+                .plan
+                .iter()
+                .rev()
+                .find(|boundary| boundary.at <= time)
+                .copied()
+            {
+                let is_last = context.plan.last() == Some(&boundary);
+                return if is_last && !may_pass {
+                    Taken::Held
+                } else {
+                    self.enter(&boundary, sample, context)
+                };
+            }
+            return if context.plan.last().is_some() {
+                self.drop_sample()
+            } else {
+                Taken::Held
+            };
+        }
+        // A segment that was ended in expectation of this boundary leaves no other place for the frame.
+        let ended = self.segment.is_none() && !self.lost;
+        let next = context.plan.iter().rev().find(|boundary| {
+            boundary.msn >= self.next_msn && (time >= boundary.at || (ended && boundary.msn == self.next_msn))
+        });
+        if let Some(boundary) = next.copied() {
+            let is_last = context.plan.last() == Some(&boundary);
+            return if is_last && !may_pass {
+                Taken::Held
+            } else {
+                self.enter(&boundary, sample, context)
+            };
+        }
+        if self.lost {
+            return if may_pass { self.drop_sample() } else { Taken::Held };
+        }
+        if ended || !may_pass {
+            return Taken::Held;
+        }
+        self.accept_or_lose(sample, context)
+    }
+
+    /// Takes a picture of a transcoded rendition.
+    pub(crate) fn take_rung(&mut self, sample: &Arc<Sample>, context: &mut Context<'_>) -> Taken {
+        let Some(last) = context.plan.last().copied() else {
+            return Taken::Held;
+        };
+        let frame = self.builder.as_ref().map_or(3000, PartBuilder::frame);
+        let pts = sample.pts;
+        if !self.started || self.lost {
+            let matches = |at: i64| (pts - at).abs() <= frame;
+            let found = context.plan.iter().rev().find(|b| {
+                (b.msn >= self.next_msn || !self.started) && sample.is_sync && matches(self.ticks(b.at))
+            });
+            return match found.copied() {
+                Some(boundary) => self.enter(&boundary, sample, context),
+                None => self.drop_sample(),
+            };
+        }
+        let early = frame / 4;
+        let next = context
+            .plan
+            .get(self.next_msn)
+            .copied()
+            .filter(|next| pts >= self.ticks(next.at) - early);
+        let Some(next) = next else {
+            return if self.segment.is_some() {
+                self.accept_or_lose(sample, context)
+            } else {
+                self.drop_sample()
+            };
+        };
+        let newest = context
+            .plan
+            .iter()
+            .rev()
+            .find(|b| pts >= self.ticks(b.at) - early)
+            .copied()
+            .unwrap_or(last);
+        let on_newest = newest.msn == next.msn || (pts - self.ticks(newest.at)).abs() <= frame;
+        if sample.is_sync && on_newest {
+            return self.enter(&newest, sample, context);
+        }
+        // The boundary has passed without its IDR: this segment will be a gap.
+        self.end_segment(Some(self.ticks(next.previous_end)), context);
+        self.lose();
+        self.drop_sample()
+    }
+
+    /// Takes a picture of the source. `cut`: the plan has just made its newest boundary at it. True if a segment
+    /// starts here.
+    pub(crate) fn take_source(&mut self, sample: &Arc<Sample>, cut: bool, context: &mut Context<'_>) -> bool {
+        let shifted = self
+            .builder
+            .as_ref()
+            .map_or(sample.dts, |builder| builder.shifted(sample));
+        let boundary = if cut {
+            context.plan.last().copied()
+        } else {
+            // Made by audio while the pictures were late.
+            let early = self.builder.as_ref().map_or(0, |builder| builder.frame() / 4);
+            context
+                .plan
+                .iter()
+                .rev()
+                .find(|b| b.msn >= self.next_msn && shifted >= self.ticks(b.at) - early)
+                .copied()
+        };
+        let needs_sync = !self.started || self.lost || self.waits_epoch;
+        match boundary.filter(|_| sample.is_sync || !needs_sync) {
+            Some(boundary) if self.started || cut => {
+                self.enter(&boundary, sample, context);
+                return true;
+            }
+            _ => {}
+        }
+        if needs_sync || self.segment.is_none() {
+            self.drop_sample();
+        } else {
+            self.accept_or_lose(sample, context);
+        }
+        false
+    }
+
+    fn drop_sample(&mut self) -> Taken {
+        self.dropped += 1;
+        Taken::Yes
+    }
+
+    /// Ends what is in work, fills up with gaps, and starts the segment of `boundary` with this sample.
+    fn enter(&mut self, boundary: &Boundary, sample: &Arc<Sample>, context: &mut Context<'_>) -> Taken {
+        let new_epoch = !self.started || boundary.discontinuity || self.waits_epoch;
+        let lead = self.builder.as_ref().map_or(0, |builder| builder.lead(sample));
+        if !new_epoch && self.from_ticks_us(lead).abs() > HOLE_US {
+            self.lose();
+        }
+        if self.lost && !new_epoch && self.is_audio() && !self.stands_at(boundary, sample) {
+            return self.drop_sample();
+        }
+        if !self.started {
+            self.next_msn = boundary.msn;
+        }
+        if !self.lost {
+            let met = self.next_msn == boundary.msn && !new_epoch && !self.is_audio();
+            let end = met.then(|| self.builder.as_ref().map_or(0, |builder| builder.shifted(sample)));
+            self.end_segment(end, context);
+        }
+        self.fill_gaps(boundary.msn, context);
+        if new_epoch || self.lost {
+            let exact = self.is_audio() || new_epoch;
+            let start = if exact {
+                sample.pts
+            } else {
+                self.ticks(boundary.at)
+            };
+            self.builder
+                .iter_mut()
+                .for_each(|builder| builder.anchor(sample, start));
+        }
+        self.open(boundary, context);
+        self.accept(sample, context)
+    }
+
+    /// After a gap audio comes back with the frame that meets the boundary, so that the gap's length stays true.
+    fn stands_at(&self, boundary: &Boundary, sample: &Sample) -> bool {
+        sample.pts - self.ticks(boundary.at) <= 2 * i64::from(sample.duration)
+    }
+
+    fn from_ticks_us(&self, ticks: i64) -> i64 {
+        self.time(ticks).micros()
+    }
+
+    fn open(&mut self, boundary: &Boundary, context: &mut Context<'_>) {
+        self.publish_init(context);
+        let start = self.builder.as_ref().map_or(0, PartBuilder::end);
+        let utc_ms = context.utc_of_origin_ms.unwrap_or(0) + self.from_ticks_us(start).div_euclid(1000);
+        if let Some(builder) = self
+            .builder
+            .as_mut()
+            .filter(|_| context.utc_of_origin_ms.is_some())
+        {
+            builder.set_producer(utc_ms);
+        }
+        self.log.open_segment(self.new_segment(boundary, start, utc_ms));
+        self.segment = Some(boundary.msn);
+        self.next_msn = boundary.msn + 1;
+        self.started = true;
+        self.lost = false;
+        self.waits_epoch = false;
+    }
+
+    fn new_segment(&self, boundary: &Boundary, start: i64, utc_ms: i64) -> Segment {
+        Segment {
+            msn: boundary.msn,
+            init: self.init.unwrap_or(0),
+            period: boundary.period,
+            discontinuity: boundary.discontinuity,
+            gap: false,
+            timescale: self.timescale(),
+            start,
+            duration: 0,
+            utc_ms,
+            parts: Vec::with_capacity(16),
+            bytes: 0,
+        }
+    }
+
+    fn publish_init(&mut self, context: &mut Context<'_>) {
+        if let (Some(init), Some(track)) = (self.new_init.take(), self.track.clone()) {
+            self.log.set_init(*context.next_init, init, track);
+            self.init = Some(*context.next_init);
+            *context.next_init += 1;
+        }
+    }
+
+    fn accept_or_lose(&mut self, sample: &Arc<Sample>, context: &mut Context<'_>) -> Taken {
+        let lead = self.builder.as_ref().map_or(0, |builder| builder.lead(sample));
+        if self.from_ticks_us(lead).abs() > HOLE_US {
+            self.lose();
+            return self.drop_sample();
+        }
+        self.accept(sample, context)
+    }
+
+    fn accept(&mut self, sample: &Arc<Sample>, context: &mut Context<'_>) -> Taken {
+        let Some(builder) = self.builder.as_mut() else {
+            return Taken::Yes;
+        };
+        let late = builder.add(Arc::clone(sample));
+        if let Some(part) = late {
+            self.publish(part);
+        }
+        self.part_opened.get_or_insert(context.now);
+        if let Some(end) = self.ends_segment(context) {
+            self.end_segment(end, context);
+        } else if self.builder.as_ref().is_some_and(PartBuilder::is_full) {
+            let part = self.builder.as_mut().and_then(PartBuilder::finish_full);
+            part.into_iter().for_each(|part| self.publish(part));
+        }
+        Taken::Yes
+    }
+
+    /// `Some(where it ends, if known exactly)` if the newest sample is the segment's last.
+    fn ends_segment(&self, context: &Context<'_>) -> Option<Option<i64>> {
+        let builder = self.builder.as_ref()?;
+        let following = builder.expected();
+        let slack = if self.is_audio() { 0 } else { builder.frame() / 2 };
+        if let Some(boundary) = context.plan.get(self.next_msn) {
+            let at = self.ticks(boundary.previous_end);
+            let exact = (!self.is_audio() && !boundary.discontinuity).then_some(at);
+            return (following + slack >= at).then_some(exact);
+        }
+        if self.spec.role == Role::Rung || self.segment? + 1 != context.plan.next_msn() {
+            return None;
+        }
+        let frame_us = self.from_ticks_us(builder.frame());
+        let mut due_us = context.plan.committed_us(frame_us)?;
+        if self.is_audio() && context.plan.mode() != Some(crate::config::Mode::Audio) {
+            due_us += JITTER_US;
+        }
+        (following + slack >= self.from_us(due_us)).then_some(None)
+    }
+
+    fn publish(&mut self, part: FinishedPart) {
+        self.part_opened = None;
+        self.log.append_part(Part {
+            duration: part.duration,
+            independent: part.independent,
+            bytes: part.bytes,
+        });
+    }
+
+    /// Publishes what is pending and completes the segment in work.
+    pub(crate) fn end_segment(&mut self, end: Option<i64>, context: &Context<'_>) {
+        if self.segment.is_none() {
+            return;
+        }
+        let part = self.builder.as_mut().and_then(|builder| builder.finish_last(end));
+        part.into_iter().for_each(|part| self.publish(part));
+        self.log
+            .close_segment(None, context.config.window_ms, context.config.window_bytes_max);
+        self.segment = None;
+    }
+
+    /// Nothing more for the segment in work, nor for what follows, before a sample stands at a boundary.
+    pub(crate) fn lose(&mut self) {
+        if self.started {
+            self.lost = true;
+            self.part_opened = None;
+            if let Some(builder) = self.builder.as_mut() {
+                builder.discard();
+            }
+        }
+    }
+
+    /// The plan has moved on: segments of a lost or much too slow rendition become gaps.
+    pub(crate) fn follow_plan(&mut self, context: &mut Context<'_>) {
+        if !self.started || self.removed {
+            return;
+        }
+        let known = context.plan.next_msn();
+        if !self.lost && known.saturating_sub(self.next_msn) >= LAG_MAX {
+            self.lose();
+        }
+        if self.lost {
+            self.fill_gaps(known.saturating_sub(1), context);
+        } else if let Some(end) = self.segment.and_then(|_| self.ends_segment(context)) {
+            // What ended this segment became known after its last sample.
+            self.end_segment(end, context);
+        }
+    }
+
+    /// Completes segments as gaps until the one of `msn` is the next to be made.
+    fn fill_gaps(&mut self, msn: u64, context: &mut Context<'_>) {
+        if let Some(open) = self.segment.filter(|open| *open < msn) {
+            let end = context
+                .plan
+                .get(open + 1)
+                .map(|next| self.ticks(next.previous_end));
+            self.close_gap(open, end, context);
+        }
+        while self.started && self.next_msn < msn {
+            let (number, plan) = (self.next_msn, context.plan);
+            self.next_msn += 1;
+            let Some(boundary) = plan.get(number) else {
+                continue;
+            };
+            let start = self.ticks(boundary.at);
+            let utc_ms = context.utc_of_origin_ms.unwrap_or(0) + self.from_ticks_us(start).div_euclid(1000);
+            self.log.open_segment(self.new_segment(boundary, start, utc_ms));
+            let end = plan.get(number + 1).map(|next| self.ticks(next.previous_end));
+            self.close_gap(number, end, context);
+        }
+    }
+
+    fn close_gap(&mut self, msn: u64, end: Option<i64>, context: &mut Context<'_>) {
+        let start = self.log.open_start().unwrap_or(0);
+        let longest = self.from_us(context.plan.limit_us());
+        let shortest = i64::from(self.timescale().get()) / 1000;
+        let duration = end.map_or(shortest, |end| end - start).clamp(shortest, longest);
+        self.log.close_segment(
+            Some(duration),
+            context.config.window_ms,
+            context.config.window_bytes_max,
+        );
+        self.segment = None;
+        if context.notices.len() < crate::packager::NOTICES_MAX {
+            context.notices.push_back(Notice::Gap {
+                rendition: self.spec.name.clone(),
+                msn,
+            });
+        }
+    }
+
+    /// Publishes a part that has waited too long for its next sample.
+    pub(crate) fn handle_timeout(&mut self, now: Micros) {
+        if self.part_deadline().is_some_and(|deadline| deadline <= now) {
+            let part = self.builder.as_mut().and_then(PartBuilder::finish_full);
+            part.into_iter().for_each(|part| self.publish(part));
+            self.part_opened = None;
+        }
+    }
+
+    /// When the part in work is published at the latest.
+    pub(crate) fn part_deadline(&self) -> Option<Micros> {
+        let target_us = self.log.layout()?.part_target_us.unsigned_abs();
+        self.part_opened.map(|opened| opened + target_us + PART_WAIT_US)
+    }
+}
+
+/// How much longer than PART-TARGET a part waits for its samples, on the wall clock: a stall of the network is not to
+/// move the decode timeline, a dead publisher is not to hide its last pictures.
+const PART_WAIT_US: u64 = 500_000;
+
+/// The frame duration that a track declares, ticks.
+pub(crate) fn nominal_frame(track: &Track) -> Option<i64> {
+    match &track.config {
+        TrackConfig::Audio(audio) => Some(i64::from(audio.frame_samples.max(1))),
+        TrackConfig::Video(video) => {
+            let rate = video.frame_rate?;
+            let ticks = u64::from(track.timescale.get()) * u64::from(rate.denominator.get());
+            Some(((ticks + u64::from(rate.numerator.get()) / 2) / u64::from(rate.numerator.get())) as i64)
+        }
+    }
+    .filter(|frame| *frame > 0)
+}
