@@ -25,7 +25,16 @@ pub(crate) fn video(args: &VideoArgs<'_>) -> Vec<String> {
     for (index, rung) in args.rungs.iter().enumerate() {
         push(&mut line, &["-map", &format!("[o{index}]")]);
         encoder(&mut line, rung, args);
-        push(&mut line, &["-flvflags", "no_duration_filesize", "-f", "flv", &format!("pipe:{}", FIRST_FD + index)]);
+        push(
+            &mut line,
+            &[
+                "-flvflags",
+                "no_duration_filesize",
+                "-f",
+                "flv",
+                &format!("pipe:{}", FIRST_FD + index),
+            ],
+        );
     }
     line
 }
@@ -33,18 +42,69 @@ pub(crate) fn video(args: &VideoArgs<'_>) -> Vec<String> {
 /// Any audio of the input to AAC. `aresample=async=1` keeps the samples where their times say, with silence in gaps.
 pub(crate) fn audio(sample_rate: u32, channels: u16) -> Vec<String> {
     let mut line = head(1, FIRST_FD + 1);
-    push(&mut line, &["-map", "0:a:0", "-af", "aresample=async=1", "-c:a", "aac", "-b:a", "128k"]);
-    push(&mut line, &["-ar", &sample_rate.to_string(), "-ac", &channels.clamp(1, 2).to_string(), "-vn"]);
-    push(&mut line, &["-flvflags", "no_duration_filesize", "-f", "flv", &format!("pipe:{FIRST_FD}")]);
+    push(
+        &mut line,
+        &[
+            "-map",
+            "0:a:0",
+            "-af",
+            "aresample=async=1",
+            "-c:a",
+            "aac",
+            "-b:a",
+            "128k",
+        ],
+    );
+    push(
+        &mut line,
+        &[
+            "-ar",
+            &sample_rate.to_string(),
+            "-ac",
+            &channels.clamp(1, 2).to_string(),
+            "-vn",
+        ],
+    );
+    push(
+        &mut line,
+        &[
+            "-flvflags",
+            "no_duration_filesize",
+            "-f",
+            "flv",
+            &format!("pipe:{FIRST_FD}"),
+        ],
+    );
     line
 }
 
 /// Everything up to the input. A small probe makes the first frame come in 30-70 ms instead of 1.4 s.
 fn head(decoder_threads: u32, progress_fd: usize) -> Vec<String> {
     let mut line = Vec::with_capacity(64);
-    push(&mut line, &["-hide_banner", "-nostats", "-loglevel", "level+warning", "-y"]);
-    push(&mut line, &["-progress", &format!("pipe:{progress_fd}"), "-stats_period", "0.5"]);
-    push(&mut line, &["-probesize", "32", "-analyzeduration", "0", "-threads", &decoder_threads.to_string()]);
+    push(
+        &mut line,
+        &["-hide_banner", "-nostats", "-loglevel", "level+warning", "-y"],
+    );
+    push(
+        &mut line,
+        &[
+            "-progress",
+            &format!("pipe:{progress_fd}"),
+            "-stats_period",
+            "0.5",
+        ],
+    );
+    push(
+        &mut line,
+        &[
+            "-probesize",
+            "32",
+            "-analyzeduration",
+            "0",
+            "-threads",
+            &decoder_threads.to_string(),
+        ],
+    );
     push(&mut line, &["-f", "flv", "-i", "pipe:0", "-copyts"]);
     line
 }
@@ -69,7 +129,9 @@ fn filter(args: &VideoArgs<'_>) -> String {
             text.push_str(&thin_out(rung, args.frame_rate));
         }
         let (width, height) = (rung.width, rung.height);
-        text.push_str(&format!("scale={width}:{height}:out_range=tv,format=yuv420p,setsar=1[o{index}]"));
+        text.push_str(&format!(
+            "scale={width}:{height}:out_range=tv,format=yuv420p,setsar=1[o{index}]"
+        ));
     }
     text
 }
@@ -90,21 +152,43 @@ fn encoder(line: &mut Vec<String>, rung: &Rung, args: &VideoArgs<'_>) {
         push(line, &["-tune", &settings.tune]);
     }
     let short = rung.width.min(rung.height);
-    push(line, &["-profile:v", if short <= SMALL_RUNG_HEIGHT { "main" } else { "high" }]);
+    push(
+        line,
+        &[
+            "-profile:v",
+            if short <= SMALL_RUNG_HEIGHT {
+                "main"
+            } else {
+                "high"
+            },
+        ],
+    );
     let rate = rung.bitrate.to_string();
     match rung.quality {
         Some(quality) => push(line, &["-crf", &quality.min(51).to_string()]),
         None => push(line, &["-b:v", &rate]),
     }
     // Half a second of buffer: no segment of 2 s exceeds the cap by more than a tenth.
-    push(line, &["-maxrate", &rate, "-bufsize", &(rung.bitrate / 2).to_string()]);
-    push(line, &["-threads", &encoder_threads(settings.threads, short).to_string()]);
-    push(line, &["-g", "9999", "-keyint_min", "1", "-sc_threshold", "0", "-bf", "0"]);
+    push(
+        line,
+        &["-maxrate", &rate, "-bufsize", &(rung.bitrate / 2).to_string()],
+    );
+    push(
+        line,
+        &["-threads", &encoder_threads(settings.threads, short).to_string()],
+    );
+    push(
+        line,
+        &["-g", "9999", "-keyint_min", "1", "-sc_threshold", "0", "-bf", "0"],
+    );
     push(line, &["-force_key_frames", "source", "-forced-idr", "1"]);
     // Rate control needs the true frame rate, and the small probe makes FFmpeg guess it wrongly.
     let (numerator, denominator) = rate_or_30(rung.frame_rate.or(args.frame_rate));
     push(line, &["-x264-params", &format!("fps={numerator}/{denominator}")]);
-    push(line, &["-enc_time_base", "1:90000", "-fps_mode", "passthrough", "-an"]);
+    push(
+        line,
+        &["-enc_time_base", "1:90000", "-fps_mode", "passthrough", "-an"],
+    );
 }
 
 /// Threads of x264 with zerolatency are slices, which cost bits: few for small pictures. 0 = x264 chooses.

@@ -112,6 +112,8 @@ pub(crate) struct Backlog {
     attached: bool,
     reorders: bool,
     dropped: u64,
+    /// Newest time among frames that were written and then not kept.
+    let_go: i64,
     in_flight: BTreeMap<i64, InFlight>,
 }
 
@@ -134,13 +136,22 @@ impl Backlog {
             attached: false,
             reorders: false,
             dropped: 0,
+            let_go: i64::MIN,
             in_flight: BTreeMap::new(),
         }
     }
 
     pub(crate) fn set_track(&mut self, track: &Track) {
-        if self.track.as_deref().is_none_or(|known| known.config != track.config) {
-            if self.track.as_deref().is_some_and(|known| known.timescale != track.timescale) {
+        if self
+            .track
+            .as_deref()
+            .is_none_or(|known| known.config != track.config)
+        {
+            if self
+                .track
+                .as_deref()
+                .is_some_and(|known| known.timescale != track.timescale)
+            {
                 self.clear();
             }
             self.reorders = false;
@@ -172,7 +183,11 @@ impl Backlog {
         if self.await_sync && !sample.is_sync {
             self.dropped += 1;
             self.hole |= self.newest_dts.is_some();
-            return if backwards { Pushed::Backwards } else { Pushed::Dropped };
+            return if backwards {
+                Pushed::Backwards
+            } else {
+                Pushed::Dropped
+            };
         }
         self.await_sync = false;
         self.newest_dts = Some(sample.dts);
@@ -181,17 +196,35 @@ impl Backlog {
         self.bytes += sample.data.len();
         self.waiting_bytes += sample.data.len();
         let (asked, hole) = (sample.is_sync || force, std::mem::take(&mut self.hole));
-        self.entries.push_back(Entry { sample, track, asked, resume: false, hole, pushed_at: now });
-        if self.attached { self.bound_waiting() } else { self.bound_unattached() }
-        if backwards { Pushed::Backwards } else { Pushed::Queued }
+        self.entries.push_back(Entry {
+            sample,
+            track,
+            asked,
+            resume: false,
+            hole,
+            pushed_at: now,
+        });
+        if self.attached {
+            self.bound_waiting()
+        } else {
+            self.bound_unattached()
+        }
+        if backwards {
+            Pushed::Backwards
+        } else {
+            Pushed::Queued
+        }
     }
 
     /// The next sample for the child.
     pub(crate) fn take(&mut self, now: Instant) -> Option<Work> {
         let entry = self.entries.get(self.next)?;
         let sample = Arc::clone(&entry.sample);
-        let track = (!self.told.as_ref().is_some_and(|told| Arc::ptr_eq(told, &entry.track)))
-            .then(|| Arc::clone(&entry.track));
+        let track = (!self
+            .told
+            .as_ref()
+            .is_some_and(|told| Arc::ptr_eq(told, &entry.track)))
+        .then(|| Arc::clone(&entry.track));
         let timescale = entry.track.timescale;
         let is_video = entry.track.kind() == MediaKind::Video;
         let millis = |ticks: i64| {
@@ -217,7 +250,14 @@ impl Backlog {
         if track.is_some() {
             self.told.clone_from(&track);
         }
-        Some(Work { track, sample, is_video, forced, dts_ms, pts_ms })
+        Some(Work {
+            track,
+            sample,
+            is_video,
+            forced,
+            dts_ms,
+            pts_ms,
+        })
     }
 
     /// The frame that was sent with this time; a millisecond of rounding is allowed.
@@ -231,7 +271,9 @@ impl Backlog {
     /// The newest frame that was sent at or before this time, else the oldest after it.
     pub(crate) fn nearest(&self, pts_ms: i64) -> Option<InFlight> {
         let before = self.in_flight.range(..=pts_ms).next_back();
-        before.or_else(|| self.in_flight.range(pts_ms..).next()).map(|(_, frame)| *frame)
+        before
+            .or_else(|| self.in_flight.range(pts_ms..).next())
+            .map(|(_, frame)| *frame)
     }
 
     /// Nominal duration of the newest sample, in ticks.
@@ -248,7 +290,11 @@ impl Backlog {
     /// All outputs have delivered up to `delivered` ticks, and what they were sent up to `delivered_ms`. `is_sync`: the
     /// last of them was a sync sample, so that a GOP may have become superfluous.
     pub(crate) fn forget(&mut self, delivered: i64, delivered_ms: i64, is_sync: bool) {
-        while let Some(first) = self.in_flight.first_entry().filter(|first| *first.key() <= delivered_ms) {
+        while let Some(first) = self
+            .in_flight
+            .first_entry()
+            .filter(|first| *first.key() <= delivered_ms)
+        {
             first.remove();
         }
         // The front GOP can go once the IDR behind it has come back from everywhere.
@@ -261,16 +307,29 @@ impl Backlog {
         }
     }
 
-    /// The oldest frame in flight after `after_ms`: since when it is there, and how many follow it.
-    pub(crate) fn oldest_after(&self, after_ms: i64) -> Option<(Instant, usize)> {
+    /// Since when the oldest frame in flight after `after_ms` should have come back, if a healthy child holds at most
+    /// `held` frames: the moment when the one behind those came. `None`: it need not be back yet.
+    pub(crate) fn overdue_since(&self, after_ms: i64, held: usize) -> Option<Instant> {
         let mut frames = self.in_flight.range(after_ms + 1..);
-        let (_, oldest) = frames.next()?;
-        Some((oldest.taken_at, frames.count() + self.waiting()))
+        frames.next()?;
+        let mut behind = 0;
+        for (_, frame) in frames {
+            behind += 1;
+            if behind == held {
+                return Some(frame.taken_at);
+            }
+        }
+        // The child reads no more: what waits for it counts, too.
+        self.entries
+            .get(self.next + held - behind - 1)
+            .map(|entry| entry.pushed_at)
     }
 
     /// Whether the child's clock is about to run out.
     pub(crate) fn is_worn_out(&self) -> bool {
-        self.in_flight.last_key_value().is_some_and(|(ms, _)| *ms > LAST_MS)
+        self.in_flight
+            .last_key_value()
+            .is_some_and(|(ms, _)| *ms > LAST_MS)
     }
 
     /// The child is gone.
@@ -283,13 +342,18 @@ impl Backlog {
     /// Prepares for a new child. `None` = there is nothing yet that it could begin with.
     pub(crate) fn start(&mut self, outputs: &[Position]) -> Option<Start> {
         let targets: Option<Vec<i64>> = outputs.iter().map(|output| self.first_missing(*output)).collect();
-        let mut gates: Vec<Gate> = targets?.into_iter().map(|pts| Gate { pts, lost: false }).collect();
+        let mut gates: Vec<Gate> = targets?
+            .into_iter()
+            .map(|pts| Gate { pts, lost: false })
+            .collect();
         let target = gates.iter().map(|gate| gate.pts).min()?;
         let timescale = self.track.as_ref()?.timescale;
         let replay_max = ticks_of(self.limits.replay_max, timescale.get());
         let behind = self.newest_pts.saturating_sub(target) > replay_max;
         // A boundary nearer to live, when making everything good would take too long.
-        let newer = self.newest_asked().filter(|&at| behind && self.entries[at].sample.pts > target);
+        let newer = self
+            .newest_asked()
+            .filter(|&at| behind && self.entries[at].sample.pts > target);
         let at = newer.or_else(|| self.index_of(target));
         let begin = at.and_then(|at| self.sync_at_or_before(at).map(|sync| (at, sync)));
         // Without an IDR before it the rung goes on at the first one there is.
@@ -298,8 +362,17 @@ impl Backlog {
         if begin_pts != target {
             for (gate, output) in gates.iter_mut().zip(outputs) {
                 let lost = output.delivered.is_some();
-                *gate = if gate.pts < begin_pts { Gate { pts: begin_pts, lost } } else { *gate };
+                *gate = if gate.pts < begin_pts {
+                    Gate { pts: begin_pts, lost }
+                } else {
+                    *gate
+                };
             }
+        }
+        for (gate, output) in gates.iter_mut().zip(outputs) {
+            gate.lost |= output
+                .delivered
+                .is_some_and(|pts| pts < self.let_go && self.let_go < gate.pts);
         }
         self.drop_front(sync);
         for entry in &mut self.entries {
@@ -314,7 +387,10 @@ impl Backlog {
         self.replay_until = self.newest_dts.unwrap_or(i64::MIN);
         let from = rescale(begin_pts - self.origin, timescale, MILLISECONDS)? + FIRST_MS;
         let select_from_ms = (at != sync).then_some(from);
-        Some(Start { select_from_ms, gates })
+        Some(Start {
+            select_from_ms,
+            gates,
+        })
     }
 
     /// Milliseconds on the child's timeline.
@@ -325,14 +401,17 @@ impl Backlog {
 
     /// Media time from `delivered` (ticks) to the newest sample.
     pub(crate) fn lag(&self, delivered: Option<i64>) -> Duration {
-        let Some(track) = self.track.as_ref() else { return Duration::ZERO };
+        let Some(track) = self.track.as_ref() else {
+            return Duration::ZERO;
+        };
         let from = delivered.or_else(|| self.entries.front().map(|entry| entry.sample.pts));
         let ticks = from.map_or(0, |from| self.newest_pts.saturating_sub(from));
         let millis = rescale(ticks, track.timescale, MILLISECONDS).unwrap_or(0);
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
     }
 
-    pub(crate) fn waiting(&self) -> usize {
+    #[cfg(test)]
+    fn waiting(&self) -> usize {
         self.entries.len() - self.next
     }
 
@@ -350,7 +429,9 @@ impl Backlog {
 
     /// While a child is there: what waits is bounded, and a whole tail goes.
     fn bound_waiting(&mut self) {
-        let Some(first) = self.entries.get(self.next) else { return };
+        let Some(first) = self.entries.get(self.next) else {
+            return;
+        };
         let limit = ticks_of(self.limits.backlog_time_max, first.track.timescale.get());
         let since = first.sample.dts.max(self.replay_until);
         let waits = self.newest_dts.unwrap_or(since).saturating_sub(since);
@@ -373,6 +454,8 @@ impl Backlog {
         }
         if self.bytes > self.limits.backlog_bytes_max {
             // A GOP too long to be kept: a restart will have to wait for the next IDR.
+            let written = self.entries.iter().take(self.next);
+            self.let_go = written.map(|entry| entry.sample.pts).fold(self.let_go, i64::max);
             self.drop_front(self.next);
         }
     }
@@ -382,7 +465,10 @@ impl Backlog {
         loop {
             let Some(first) = self.entries.front() else { return };
             let limit = ticks_of(self.limits.backlog_time_max, first.track.timescale.get());
-            let spans = self.newest_dts.unwrap_or(first.sample.dts).saturating_sub(first.sample.dts);
+            let spans = self
+                .newest_dts
+                .unwrap_or(first.sample.dts)
+                .saturating_sub(first.sample.dts);
             let too_many = self.bytes > self.limits.backlog_bytes_max;
             if spans <= limit && !too_many {
                 return;
@@ -418,6 +504,7 @@ impl Backlog {
         self.drop_front(self.entries.len());
         self.newest_dts = None;
         self.newest_pts = i64::MIN;
+        self.let_go = i64::MIN;
         self.await_sync = true;
         self.hole = false;
     }
@@ -426,8 +513,14 @@ impl Backlog {
     fn first_missing(&self, output: Position) -> Option<i64> {
         let times = self.entries.iter();
         match output.delivered {
-            Some(pts) => times.map(|entry| entry.sample.pts).filter(|&at| at >= pts + output.distance).min(),
-            None => times.filter(|entry| entry.asked).map(|entry| entry.sample.pts).min(),
+            Some(pts) => times
+                .map(|entry| entry.sample.pts)
+                .filter(|&at| at >= pts + output.distance)
+                .min(),
+            None => times
+                .filter(|entry| entry.asked)
+                .map(|entry| entry.sample.pts)
+                .min(),
         }
     }
 

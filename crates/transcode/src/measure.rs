@@ -9,8 +9,13 @@ use crate::oneshot::{Ran, run};
 use crate::{CostTable, EncoderSettings, Ffmpeg, MeasuredRung};
 
 /// The sizes measured, and of how many frames the encode is.
-const SIZES: [(u32, u32, u32); 5] =
-    [(426, 240, 60), (854, 480, 45), (1280, 720, 30), (1920, 1080, 16), (3840, 2160, 6)];
+const SIZES: [(u32, u32, u32); 5] = [
+    (426, 240, 60),
+    (854, 480, 45),
+    (1280, 720, 30),
+    (1920, 1080, 16),
+    (3840, 2160, 6),
+];
 
 /// Size of the test picture; larger rungs are scaled up from it, as making it costs more than encoding it.
 const PATTERN: (u32, u32) = (1280, 720);
@@ -78,7 +83,8 @@ pub(crate) fn cores() -> u32 {
 fn processor() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = info.lines().find(|line| line.starts_with("model name"));
-    line.and_then(|line| line.split_once(": ")).map_or_else(|| "unknown".to_owned(), |(_, name)| name.to_owned())
+    line.and_then(|line| line.split_once(": "))
+        .map_or_else(|| "unknown".to_owned(), |(_, name)| name.to_owned())
 }
 
 /// Measures by short real encodes, smallest first; about 4 s on two cores, at most about 8 s. What is counted is CPU
@@ -115,7 +121,12 @@ pub fn measure_costs(ffmpeg: &Ffmpeg, settings: &EncoderSettings) -> Result<Cost
             decode_ps_per_pixel = u32::try_from(cpu_us(&decoded) * 1_000_000 / pixels).unwrap_or(u32::MAX);
         }
     }
-    Ok(CostTable { rungs, decode_ps_per_pixel, cores: cores(), measured: true })
+    Ok(CostTable {
+        rungs,
+        decode_ps_per_pixel,
+        cores: cores(),
+        measured: true,
+    })
 }
 
 /// Scales and encodes the moving test picture as a ladder does; without `full` it is only made.
@@ -128,7 +139,17 @@ fn encode(
 ) -> Result<Ran, CostError> {
     let pattern = format!("testsrc2=s={}x{}:r=30,format=yuv420p", PATTERN.0, PATTERN.1);
     let (frames, scale) = (frames.to_string(), format!("scale={width}:{height}"));
-    let mut args = vec!["-hide_banner", "-nostdin", "-benchmark", "-f", "lavfi", "-i", &pattern, "-frames:v", &frames];
+    let mut args = vec![
+        "-hide_banner",
+        "-nostdin",
+        "-benchmark",
+        "-f",
+        "lavfi",
+        "-i",
+        &pattern,
+        "-frames:v",
+        &frames,
+    ];
     // About what a ladder gives to the size: 0.09 bits a pixel.
     let rate = (u64::from(width) * u64::from(height) * 30 * 9 / 100).to_string();
     let threads = crate::args::encoder_threads(settings.threads, height).to_string();
@@ -137,16 +158,34 @@ fn encode(
         if !settings.tune.is_empty() {
             args.extend(["-tune", &settings.tune]);
         }
-        args.extend(["-threads", &threads, "-bf", "0", "-b:v", &rate, "-maxrate", &rate, "-bufsize", &rate]);
+        args.extend([
+            "-threads", &threads, "-bf", "0", "-b:v", &rate, "-maxrate", &rate, "-bufsize", &rate,
+        ]);
         args.extend(["-f", "flv", "pipe:1"]);
     } else {
         args.extend(["-f", "null", "-"]);
     }
-    run(ffmpeg.path(), &args, Vec::new(), RUN_MAX).map_err(|detail| CostError::Encode { width, height, detail })
+    run(ffmpeg.path(), &args, Vec::new(), RUN_MAX).map_err(|detail| CostError::Encode {
+        width,
+        height,
+        detail,
+    })
 }
 
 fn decode(ffmpeg: &Ffmpeg, flv: Vec<u8>) -> Result<Ran, String> {
-    let args = ["-hide_banner", "-benchmark", "-threads", "1", "-f", "flv", "-i", "pipe:0", "-f", "null", "-"];
+    let args = [
+        "-hide_banner",
+        "-benchmark",
+        "-threads",
+        "1",
+        "-f",
+        "flv",
+        "-i",
+        "pipe:0",
+        "-f",
+        "null",
+        "-",
+    ];
     run(ffmpeg.path(), &args, flv, RUN_MAX)
 }
 
@@ -161,7 +200,11 @@ fn parse_benchmark(stderr: &str) -> Option<u64> {
         let text = line.split_once(key)?.1.split('s').next()?;
         let (whole, fraction) = text.split_once('.')?;
         let digits: String = fraction.chars().chain("000000".chars()).take(6).collect();
-        whole.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add(digits.parse().ok()?)
+        whole
+            .parse::<u64>()
+            .ok()?
+            .checked_mul(1_000_000)?
+            .checked_add(digits.parse().ok()?)
     };
     Some(value("utime=")? + value("stime=")?)
 }
@@ -184,7 +227,10 @@ pub fn save_costs(
     settings: &EncoderSettings,
     table: &CostTable,
 ) -> Result<(), CostError> {
-    let kept = Kept { key: Key::new(ffmpeg, settings), table: table.clone() };
+    let kept = Kept {
+        key: Key::new(ffmpeg, settings),
+        table: table.clone(),
+    };
     let text = serde_json::to_vec_pretty(&kept).map_err(std::io::Error::from)?;
     let temporary = file.with_extension(format!("{}.tmp", std::process::id()));
     std::fs::write(&temporary, text)?;
@@ -193,7 +239,11 @@ pub fn save_costs(
 }
 
 /// The kept table, or a new measurement that is kept then. Blocks for the time of [`measure_costs`].
-pub fn cached_costs(file: &Path, ffmpeg: &Ffmpeg, settings: &EncoderSettings) -> Result<CostTable, CostError> {
+pub fn cached_costs(
+    file: &Path,
+    ffmpeg: &Ffmpeg,
+    settings: &EncoderSettings,
+) -> Result<CostTable, CostError> {
     if let Some(table) = load_costs(file, ffmpeg, settings) {
         return Ok(table);
     }

@@ -24,8 +24,13 @@ pub(crate) struct Ran {
 pub(crate) fn run(program: &Path, args: &[&str], input: Vec<u8>, limit: Duration) -> Result<Ran, String> {
     let started = Instant::now();
     let mut command = command(program, args);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| format!("{} cannot be run: {error}", program.display()))?;
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .map_err(|error| format!("{} cannot be run: {error}", program.display()))?;
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let kill = || {
         if let Some(group) = group {
@@ -56,7 +61,11 @@ pub(crate) fn run(program: &Path, args: &[&str], input: Vec<u8>, limit: Duration
         if status.success() {
             return Ok(Ran { stdout, stderr, wall });
         }
-        let last = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        let last = stderr
+            .lines()
+            .rev()
+            .find(|line| !line.trim().is_empty())
+            .unwrap_or("it said nothing");
         Err(format!("FFmpeg {}: {}", describe(status), last.trim()))
     })
 }

@@ -58,7 +58,11 @@ pub(crate) struct OutputReader {
 impl OutputReader {
     /// For output `index` of the core.
     pub(crate) fn new(index: usize) -> Self {
-        Self { demuxer: Demuxer::new(TAG_BYTES_MAX), buffer: BytesMut::new(), index }
+        Self {
+            demuxer: Demuxer::new(TAG_BYTES_MAX),
+            buffer: BytesMut::new(),
+            index,
+        }
     }
 
     /// Makes room for a read.
@@ -72,11 +76,19 @@ impl OutputReader {
     /// What the bytes so far give; `None` = more are needed.
     pub(crate) fn next(&mut self, core: &mut Core, now: Instant) -> Result<Option<Delivery>, OutputError> {
         while let Some(tag) = self.demuxer.next(&mut self.buffer)? {
+            if core.respawn.is_some() {
+                // Of a timeline that is no more.
+                continue;
+            }
             let delivery = match tag.kind {
                 TagKind::Script => None,
                 TagKind::Video => match parse_video(&tag.body)? {
                     VideoTag::SequenceHeader(record) => video_track(core, self.index, &record)?,
-                    VideoTag::Nalus { is_key_flag, composition_time_ms, data } => {
+                    VideoTag::Nalus {
+                        is_key_flag,
+                        composition_time_ms,
+                        data,
+                    } => {
                         let pts_ms = tag.timestamp_ms + i64::from(composition_time_ms);
                         video_sample(core, self.index, pts_ms, is_key_flag, &data, now)?
                     }
@@ -130,7 +142,11 @@ fn video_sample(
     output.returned_at = Some(now);
     let Some((key, frame)) = sent else {
         output.strange += 1;
-        return if output.strange > STRANGE_MAX { Err(OutputError::Times(pts_ms)) } else { Ok(None) };
+        return if output.strange > STRANGE_MAX {
+            Err(OutputError::Times(pts_ms))
+        } else {
+            Ok(None)
+        };
     };
     output.strange = 0;
     if output.delivered_ms < key {
@@ -158,7 +174,10 @@ fn video_sample(
         data,
     };
     core.forget(is_sync);
-    Ok(Some(Delivery::Sample { sample: Arc::new(sample), lost }))
+    Ok(Some(Delivery::Sample {
+        sample: Arc::new(sample),
+        lost,
+    }))
 }
 
 /// AAC frames do not match source frames; their times follow from counting samples, held to the child's times.
@@ -188,7 +207,9 @@ fn audio_sample(
     };
     output.expected = Some(pts + AAC_SAMPLES);
     output.delivered = Some(pts);
-    let arrived_us = newest.map_or(0, |frame| frame.arrived_us.saturating_add(elapsed_us(frame.pushed_at, now)));
+    let arrived_us = newest.map_or(0, |frame| {
+        frame.arrived_us.saturating_add(elapsed_us(frame.pushed_at, now))
+    });
     let sample = Sample {
         dts: pts,
         pts,
@@ -199,7 +220,10 @@ fn audio_sample(
         data,
     };
     core.forget(true);
-    Ok(Some(Delivery::Sample { sample: Arc::new(sample), lost }))
+    Ok(Some(Delivery::Sample {
+        sample: Arc::new(sample),
+        lost,
+    }))
 }
 
 impl Output {
@@ -210,7 +234,11 @@ impl Output {
             Some(track) => track.epoch + 1,
             None => 0,
         };
-        let track = Arc::new(Track { timescale, epoch, config });
+        let track = Arc::new(Track {
+            timescale,
+            epoch,
+            config,
+        });
         self.track = Some(Arc::clone(&track));
         Some(Delivery::Track(track))
     }
@@ -238,11 +266,17 @@ fn checked(data: &Bytes) -> Result<Bytes, OutputError> {
     let (mut count, mut has_others) = (0, false);
     for nal in &mut nals {
         count += 1;
-        has_others |=
-            matches!(h264::nal_type(nal), Some(NalType::Sps | NalType::Pps | NalType::AccessUnitDelimiter));
+        has_others |= matches!(
+            h264::nal_type(nal),
+            Some(NalType::Sps | NalType::Pps | NalType::AccessUnitDelimiter)
+        );
     }
     if nals.is_malformed() || count == 0 {
         return Err(OutputError::Nalus);
     }
-    Ok(if has_others { h264::normalise(data, 4).0 } else { data.clone() })
+    Ok(if has_others {
+        h264::normalise(data, 4).0
+    } else {
+        data.clone()
+    })
 }

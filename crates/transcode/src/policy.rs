@@ -31,9 +31,15 @@ impl Failures {
         self.in_row = self.in_row.saturating_add(1);
         let delay = match self.in_row {
             1 => Duration::ZERO,
-            n => limits.backoff_first.saturating_mul(1 << (n - 2).min(16)).min(limits.backoff_max),
+            n => limits
+                .backoff_first
+                .saturating_mul(1 << (n - 2).min(16))
+                .min(limits.backoff_max),
         };
-        Verdict { delay, shrink: self.in_row.is_multiple_of(limits.failures_max.max(1)) }
+        Verdict {
+            delay,
+            shrink: self.in_row.is_multiple_of(limits.failures_max.max(1)),
+        }
     }
 }
 
@@ -71,10 +77,21 @@ mod tests {
         let mut failures = Failures::default();
         let verdicts: Vec<Verdict> = (0..12).map(|_| failures.add(false, &limits)).collect();
         let delays: Vec<u128> = verdicts.iter().map(|verdict| verdict.delay.as_millis()).collect();
-        assert_eq!(delays, [0, 250, 500, 1000, 2000, 4000, 8000, 15000, 15000, 15000, 15000, 15000]);
+        assert_eq!(
+            delays,
+            [
+                0, 250, 500, 1000, 2000, 4000, 8000, 15000, 15000, 15000, 15000, 15000
+            ]
+        );
         let shrinks: Vec<usize> = (0..12).filter(|&index| verdicts[index].shrink).collect();
         assert_eq!(shrinks, [2, 5, 8, 11]);
-        assert_eq!(failures.add(true, &limits), Verdict { delay: Duration::ZERO, shrink: false });
+        assert_eq!(
+            failures.add(true, &limits),
+            Verdict {
+                delay: Duration::ZERO,
+                shrink: false
+            }
+        );
     }
 
     #[test]
@@ -84,13 +101,21 @@ mod tests {
         let at = |ms: u64| start + Duration::from_millis(ms);
         let run = |lag_at: &dyn Fn(u64) -> u64| {
             let mut behind = Behind::default();
-            (0..60).map(|tick| tick * 250).find(|&ms| {
-                behind.observe(Duration::from_millis(lag_at(ms)), at(ms), &limits)
-            })
+            (0..60)
+                .map(|tick| tick * 250)
+                .find(|&ms| behind.observe(Duration::from_millis(lag_at(ms)), at(ms), &limits))
         };
         assert_eq!(run(&|_| 1000), None, "below the bound");
-        assert_eq!(run(&|ms| ms / 5), Some(10_500), "speed 0.8: 1.5 s behind after 7.5 s");
-        assert_eq!(run(&|ms| 5000_u64.saturating_sub(ms / 10)), None, "a burst that is worked off at 1.1x");
+        assert_eq!(
+            run(&|ms| ms / 5),
+            Some(10_500),
+            "speed 0.8: 1.5 s behind after 7.5 s"
+        );
+        assert_eq!(
+            run(&|ms| 5000_u64.saturating_sub(ms / 10)),
+            None,
+            "a burst that is worked off at 1.1x"
+        );
         assert_eq!(run(&|_| 2000), Some(3000), "speed 1 but behind");
     }
 }

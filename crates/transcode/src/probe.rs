@@ -19,7 +19,12 @@ pub struct EncoderProbe {
 
 const SOFTWARE: (&[&str], &str) = (&[], "format=yuv420p");
 const VAAPI: (&[&str], &str) = (
-    &["-init_hw_device", "vaapi=va:/dev/dri/renderD128", "-filter_hw_device", "va"],
+    &[
+        "-init_hw_device",
+        "vaapi=va:/dev/dri/renderD128",
+        "-filter_hw_device",
+        "va",
+    ],
     "format=nv12,hwupload",
 );
 const QSV: (&[&str], &str) = (
@@ -43,7 +48,9 @@ pub fn probe_encoders(ffmpeg: &Ffmpeg) -> Vec<EncoderProbe> {
         let probes = TABLE.map(|(encoder, how)| (encoder, scope.spawn(move || probe(ffmpeg, encoder, how))));
         let joined = probes.map(|(encoder, probe)| EncoderProbe {
             encoder,
-            result: probe.join().unwrap_or_else(|_| Err("the probe failed".to_owned())),
+            result: probe
+                .join()
+                .unwrap_or_else(|_| Err("the probe failed".to_owned())),
         });
         joined.into()
     })
@@ -52,7 +59,16 @@ pub fn probe_encoders(ffmpeg: &Ffmpeg) -> Vec<EncoderProbe> {
 fn probe(ffmpeg: &Ffmpeg, encoder: &str, (device, filter): (&[&str], &str)) -> Result<Duration, String> {
     let mut args = vec!["-hide_banner", "-nostdin", "-loglevel", "error"];
     args.extend(device);
-    args.extend(["-f", "lavfi", "-i", "color=black:s=640x360:r=30:d=0.1", "-vf", filter, "-frames:v", "1"]);
+    args.extend([
+        "-f",
+        "lavfi",
+        "-i",
+        "color=black:s=640x360:r=30:d=0.1",
+        "-vf",
+        filter,
+        "-frames:v",
+        "1",
+    ]);
     args.extend(["-c:v", encoder, "-f", "null", "-"]);
     run(ffmpeg.path(), &args, Vec::new(), TIMEOUT).map(|ran| ran.wall)
 }

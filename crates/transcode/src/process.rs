@@ -22,7 +22,10 @@ pub(crate) const FIRST_FD: usize = 3;
 /// The calling thread, not the process: spawn it from a thread that lives as long as the child may.
 pub(crate) fn command<S: AsRef<OsStr>>(program: &Path, args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(program);
-    command.args(args).process_group(0).env("AV_LOG_FORCE_NOCOLOR", "1");
+    command
+        .args(args)
+        .process_group(0)
+        .env("AV_LOG_FORCE_NOCOLOR", "1");
     die_with_parent(&mut command);
     command
 }
@@ -33,7 +36,11 @@ fn die_with_parent(command: &mut Command) {
     let hook = move || {
         set_parent_process_death_signal(Some(Signal::KILL))?;
         // The parent may have died before the line above: nobody would send the signal then.
-        if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
+        if getppid() == Some(parent) {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::Interrupted.into())
+        }
     };
     // SAFETY: the hook runs between fork and exec in a process that may hold other threads' locks. It does two system
     // calls (prctl, getppid) and builds an `io::Error` from an error number or kind: no allocation, no lock.
@@ -66,20 +73,40 @@ impl Process {
             let (reader, writer) = io::pipe()?;
             ours.push(pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?);
             let child_fd = i32::try_from(FIRST_FD + index).map_err(io::Error::other)?;
-            mappings.push(FdMapping { parent_fd: OwnedFd::from(writer), child_fd });
+            mappings.push(FdMapping {
+                parent_fd: OwnedFd::from(writer),
+                child_fd,
+            });
         }
         let mut command = command(program, args);
-        command.stdin(OwnedFd::from(stdin_theirs)).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .stdin(OwnedFd::from(stdin_theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         command.fd_mappings(mappings).map_err(io::Error::other)?;
         let mut command = tokio::process::Command::from(command);
         let mut child = command.kill_on_drop(true).spawn()?;
         // Closes our copies of the child's ends: end of file must mean that the child closed its own.
         drop(command);
-        let stderr = child.stderr.take().ok_or_else(|| io::Error::other("no stderr pipe"))?;
+        let stderr = child
+            .stderr
+            .take()
+            .ok_or_else(|| io::Error::other("no stderr pipe"))?;
         let progress = ours.pop().ok_or_else(|| io::Error::other("no progress pipe"))?;
-        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let group = child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
         let stdin = pipe::Sender::from_owned_fd(OwnedFd::from(stdin_ours))?;
-        Ok((Self { child, group }, Pipes { stdin, outputs: ours, progress, stderr }))
+        Ok((
+            Self { child, group },
+            Pipes {
+                stdin,
+                outputs: ours,
+                progress,
+                stderr,
+            },
+        ))
     }
 
     /// Process id while it runs.

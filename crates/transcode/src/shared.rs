@@ -24,7 +24,10 @@ const AUDIO_FRAMES_HELD: usize = 12;
 
 /// What a child does.
 pub(crate) enum Job {
-    Video { rungs: Vec<Rung>, frame_rate: Option<FrameRate> },
+    Video {
+        rungs: Vec<Rung>,
+        frame_rate: Option<FrameRate>,
+    },
     Audio,
 }
 
@@ -86,7 +89,9 @@ impl Shared {
         };
         let outputs: Vec<Output> = rungs.into_iter().map(Output::new).collect();
         let stats = LadderStats::default();
-        stats.rungs_active.store(u32::try_from(outputs.len()).unwrap_or(u32::MAX), Relaxed);
+        stats
+            .rungs_active
+            .store(u32::try_from(outputs.len()).unwrap_or(u32::MAX), Relaxed);
         let core = Core {
             backlog: Backlog::new(limits),
             outputs,
@@ -113,7 +118,12 @@ impl Shared {
     }
 
     pub(crate) fn rung_names(&self) -> Vec<String> {
-        self.core().outputs.iter().filter(|output| output.is_active).map(|output| output.name.clone()).collect()
+        self.core()
+            .outputs
+            .iter()
+            .filter(|output| output.is_active)
+            .map(|output| output.name.clone())
+            .collect()
     }
 
     pub(crate) fn set_track(&self, track: &Track) {
@@ -135,7 +145,9 @@ impl Shared {
                 core.rewind();
             }
             self.stats.frames_dropped.store(core.backlog.dropped(), Relaxed);
-            self.stats.queue_bytes.store(core.backlog.waiting_bytes() as u64, Relaxed);
+            self.stats
+                .queue_bytes
+                .store(core.backlog.waiting_bytes() as u64, Relaxed);
             pushed
         };
         self.stats.frames_in.fetch_add(1, Relaxed);
@@ -204,7 +216,9 @@ impl Shared {
 impl Output {
     fn new(rung: Option<Rung>) -> Self {
         Self {
-            name: rung.as_ref().map_or_else(|| "audio".to_owned(), |rung| rung.name.clone()),
+            name: rung
+                .as_ref()
+                .map_or_else(|| "audio".to_owned(), |rung| rung.name.clone()),
             rung,
             is_active: true,
             delivered: None,
@@ -220,7 +234,11 @@ impl Output {
     /// Distance of the next frame that a thinned-out rung takes, in ticks, for source frames of `duration`.
     fn distance(&self, duration: u32) -> i64 {
         let step = self.rung.as_ref().map_or(1, |rung| rung.frame_step);
-        if step < 2 { 1 } else { i64::from(duration) * i64::from(step - 1) + i64::from(duration / 2) + 1 }
+        if step < 2 {
+            1
+        } else {
+            i64::from(duration) * i64::from(step - 1) + i64::from(duration / 2) + 1
+        }
     }
 }
 
@@ -237,6 +255,8 @@ impl Core {
     fn rewind(&mut self) {
         self.respawn = Some(RestartReason::Timeline);
         for output in &mut self.outputs {
+            let lost = output.delivered.is_some() || output.gate.is_some_and(|gate| gate.lost);
+            output.gate = Some(Gate { pts: i64::MAX, lost });
             output.delivered = None;
             output.expected = None;
         }
@@ -247,12 +267,18 @@ impl Core {
         let duration = self.backlog.newest_duration();
         let positions: Vec<Position> = self
             .active()
-            .map(|output| Position { delivered: output.delivered, distance: output.distance(duration) })
+            .map(|output| Position {
+                delivered: output.delivered,
+                distance: output.distance(duration),
+            })
             .collect();
         let start = self.backlog.start(&positions)?;
         let active = self.outputs.iter_mut().filter(|output| output.is_active);
         for (output, gate) in active.zip(&start.gates) {
-            output.gate = Some(Gate { lost: gate.lost || output.gate.is_some_and(|gate| gate.lost), ..*gate });
+            output.gate = Some(Gate {
+                lost: gate.lost || output.gate.is_some_and(|gate| gate.lost),
+                ..*gate
+            });
             output.delivered_ms = self.backlog.millis(gate.pts) - 1;
             output.returned_at = None;
             output.strange = 0;
@@ -266,7 +292,12 @@ impl Core {
         match self.backlog.track().map(|track| &track.config) {
             Some(TrackConfig::Video(config)) => {
                 let threads = decoder_threads(config.height) as usize;
-                threads + if self.backlog.reorders() { REORDER_FRAMES_MAX } else { 0 }
+                threads
+                    + if self.backlog.reorders() {
+                        REORDER_FRAMES_MAX
+                    } else {
+                        0
+                    }
             }
             _ => AUDIO_FRAMES_HELD,
         }
@@ -277,21 +308,24 @@ impl Core {
         let held = self.frames_held();
         self.active().find_map(|output| {
             let step = output.rung.as_ref().map_or(1, |rung| rung.frame_step as usize);
-            let (taken_at, followers) = self.backlog.oldest_after(output.delivered_ms)?;
-            if followers < held + step {
-                return None;
-            }
+            let overdue = self.backlog.overdue_since(output.delivered_ms, held + step)?;
             let (since, limit) = match output.returned_at {
-                Some(returned_at) => (returned_at.max(taken_at), limits.hang_after),
-                None => (started.max(taken_at), limits.first_frame_after),
+                Some(returned_at) => (returned_at.max(overdue), limits.hang_after),
+                None => (started.max(overdue), limits.first_frame_after),
             };
             let waited = now.saturating_duration_since(since);
-            (waited > limit).then(|| Hang { output: output.name.clone(), waited })
+            (waited > limit).then(|| Hang {
+                output: output.name.clone(),
+                waited,
+            })
         })
     }
 
     /// Distance of the slowest output to the newest sample.
     pub(crate) fn lag(&self) -> Duration {
-        self.active().map(|output| self.backlog.lag(output.delivered)).max().unwrap_or(Duration::ZERO)
+        self.active()
+            .map(|output| self.backlog.lag(output.delivered))
+            .max()
+            .unwrap_or(Duration::ZERO)
     }
 }

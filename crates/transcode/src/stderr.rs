@@ -44,7 +44,10 @@ impl LastWords {
     /// The last error, or the last line; `None` if it was silent.
     pub(crate) fn text(&self) -> Option<String> {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = lines.iter().rev().find(|line| line.contains("[error]") || line.contains("[fatal]"));
+        let wanted = lines
+            .iter()
+            .rev()
+            .find(|line| line.contains("[error]") || line.contains("[fatal]"));
         wanted.or(lines.back()).cloned()
     }
 }

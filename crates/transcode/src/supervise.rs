@@ -33,7 +33,11 @@ type Sink = Arc<Mutex<Box<dyn RungSink>>>;
 /// Why a child is no more.
 enum End {
     Stopped,
-    Replace { reason: RestartReason, detail: String, was_healthy: bool },
+    Replace {
+        reason: RestartReason,
+        detail: String,
+        was_healthy: bool,
+    },
 }
 
 struct Supervisor {
@@ -57,7 +61,15 @@ pub(crate) async fn run(
 ) {
     let sinks = sinks.into_iter().map(|sink| Arc::new(Mutex::new(sink))).collect();
     let failures = Failures::default();
-    let mut supervisor = Supervisor { shared, ffmpeg, settings, sinks, permit, failures, in_trouble: false };
+    let mut supervisor = Supervisor {
+        shared,
+        ffmpeg,
+        settings,
+        sinks,
+        permit,
+        failures,
+        in_trouble: false,
+    };
     supervisor.run().await;
     let shared = Arc::clone(&supervisor.shared);
     let left: Vec<usize> = supervisor.active();
@@ -68,13 +80,19 @@ pub(crate) async fn run(
 impl Supervisor {
     async fn run(&mut self) {
         while !self.active().is_empty() {
-            let Some(start) = self.next_start().await else { return };
+            let Some(start) = self.next_start().await else {
+                return;
+            };
             let end = self.live(&start).await;
             self.shared.stats.pid.store(0, Relaxed);
             self.shared.core().backlog.detach();
             match end {
                 End::Stopped => return,
-                End::Replace { reason, detail, was_healthy } => {
+                End::Replace {
+                    reason,
+                    detail,
+                    was_healthy,
+                } => {
                     let delay = self.judge(reason, &detail, was_healthy);
                     tokio::select! {
                         () = sleep(delay) => {}
@@ -89,7 +107,9 @@ impl Supervisor {
 
     fn active(&self) -> Vec<usize> {
         let core = self.shared.core();
-        (0..core.outputs.len()).filter(|&index| core.outputs[index].is_active).collect()
+        (0..core.outputs.len())
+            .filter(|&index| core.outputs[index].is_active)
+            .collect()
     }
 
     /// Waits for something that a child can begin with; `None` = stop.
@@ -136,13 +156,26 @@ impl Supervisor {
         let (mut process, pipes) = match Process::spawn(self.ffmpeg.path(), &arguments, outputs.len()) {
             Ok(spawned) => spawned,
             Err(error) => {
-                let detail = format!("FFmpeg could not be started at {}: {error}", self.ffmpeg.path().display());
-                return End::Replace { reason: RestartReason::SpawnFailed, detail, was_healthy: false };
+                let detail = format!(
+                    "FFmpeg could not be started at {}: {error}",
+                    self.ffmpeg.path().display()
+                );
+                return End::Replace {
+                    reason: RestartReason::SpawnFailed,
+                    detail,
+                    was_healthy: false,
+                };
             }
         };
         let pid = process.id().unwrap_or(0);
         self.shared.stats.pid.store(pid, Relaxed);
-        tracing::info!(stream = self.shared.label, pid, outputs = outputs.len(), ?start, "ffmpeg started");
+        tracing::info!(
+            stream = self.shared.label,
+            pid,
+            outputs = outputs.len(),
+            ?start,
+            "ffmpeg started"
+        );
         let words = LastWords::default();
         let (broken, mut is_broken) = mpsc::channel(1);
         let mut readers = JoinSet::new();
@@ -158,7 +191,12 @@ impl Supervisor {
         let end = self.watch(&mut process, &mut is_broken, started, &words).await;
         if matches!(end, End::Stopped) {
             // The writer ends by itself when it has written what waits, which closes stdin.
-            let _ = timeout(self.shared.limits.stop_step / 2, async { while !writer.is_finished() { sleep(TICK / 10).await } }).await;
+            let _ = timeout(self.shared.limits.stop_step / 2, async {
+                while !writer.is_finished() {
+                    sleep(TICK / 10).await
+                }
+            })
+            .await;
             writer.abort();
             process.stop(self.shared.limits.stop_step).await;
         }
@@ -202,7 +240,11 @@ impl Supervisor {
             }
         };
         let was_healthy = started.elapsed() >= self.shared.limits.healthy_after;
-        End::Replace { reason, detail, was_healthy }
+        End::Replace {
+            reason,
+            detail,
+            was_healthy,
+        }
     }
 
     /// Whether the child must be replaced.
@@ -210,11 +252,22 @@ impl Supervisor {
         let now = Instant::now();
         let (hang, lag, respawn, flows, count) = {
             let core = self.shared.core();
-            let respawn = core.respawn.or(core.backlog.is_worn_out().then_some(RestartReason::Timeline));
+            let respawn = core
+                .respawn
+                .or(core.backlog.is_worn_out().then_some(RestartReason::Timeline));
             let flows = core.active().all(|output| output.gate.is_none());
-            (core.hang(started, now, &self.shared.limits), core.lag(), respawn, flows, core.active().count())
+            (
+                core.hang(started, now, &self.shared.limits),
+                core.lag(),
+                respawn,
+                flows,
+                core.active().count(),
+            )
         };
-        self.shared.stats.lag_ms.store(u64::try_from(lag.as_millis()).unwrap_or(u64::MAX), Relaxed);
+        self.shared
+            .stats
+            .lag_ms
+            .store(u64::try_from(lag.as_millis()).unwrap_or(u64::MAX), Relaxed);
         if flows && self.in_trouble {
             self.in_trouble = false;
             self.shared.emit(LadderEvent::Recovered);
@@ -224,13 +277,16 @@ impl Supervisor {
         }
         if let Some(hang) = hang {
             let (name, waited) = (hang.output, hang.waited.as_millis());
-            return Some((RestartReason::Hung, format!("FFmpeg gave no picture of {name} for {waited} ms")));
+            return Some((
+                RestartReason::Hung,
+                format!("FFmpeg gave no picture of {name} for {waited} ms"),
+            ));
         }
-        if behind.observe(lag, now, &self.shared.limits) {
-            if count > 1 || started.elapsed() > self.shared.limits.first_frame_after {
-                let detail = format!("encoding fell {:.1} s behind live", lag.as_secs_f32());
-                return Some((RestartReason::FellBehind, detail));
-            }
+        // A single rung gets the time to start before it is given up.
+        let may_drop = count > 1 || started.elapsed() > self.shared.limits.first_frame_after;
+        if behind.observe(lag, now, &self.shared.limits) && may_drop {
+            let detail = format!("encoding fell {:.1} s behind live", lag.as_secs_f32());
+            return Some((RestartReason::FellBehind, detail));
         }
         None
     }
@@ -251,9 +307,18 @@ impl Supervisor {
         }
         let verdict = self.failures.add(was_healthy, &self.shared.limits);
         let delay_ms = u64::try_from(verdict.delay.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(stream = self.shared.label, reason = reason.label(), detail, delay_ms, "ffmpeg is replaced");
+        tracing::warn!(
+            stream = self.shared.label,
+            reason = reason.label(),
+            detail,
+            delay_ms,
+            "ffmpeg is replaced"
+        );
         self.in_trouble = true;
-        self.shared.emit(LadderEvent::Restarting { reason, text: detail.to_owned() });
+        self.shared.emit(LadderEvent::Restarting {
+            reason,
+            text: detail.to_owned(),
+        });
         // Sound has no smaller rendition to fall back to: it is tried for ever, less and less often.
         if verdict.shrink && !is_audio {
             let keep = outputs.len() / 2;
@@ -266,12 +331,20 @@ impl Supervisor {
     fn drop_outputs(&mut self, indices: &[usize], detail: &str) {
         let names: Vec<String> = {
             let core = self.shared.core();
-            indices.iter().map(|&index| core.outputs[index].name.clone()).collect()
+            indices
+                .iter()
+                .map(|&index| core.outputs[index].name.clone())
+                .collect()
         };
         self.end_outputs(indices);
         let list = names.join(", ");
         let text = format!("{list} is no longer offered: {detail}");
-        tracing::warn!(stream = self.shared.label, rungs = list, detail, "transcoded renditions dropped");
+        tracing::warn!(
+            stream = self.shared.label,
+            rungs = list,
+            detail,
+            "transcoded renditions dropped"
+        );
         self.shared.emit(LadderEvent::RungsDropped { rungs: names, text });
         if self.active().is_empty() {
             let text = format!("no transcoded rendition is left, only the source is offered: {detail}");
@@ -289,7 +362,10 @@ impl Supervisor {
             if let Some(permit) = &mut self.permit {
                 permit.release(&name);
             }
-            self.sinks[index].lock().unwrap_or_else(PoisonError::into_inner).ended();
+            self.sinks[index]
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .ended();
         }
         let active = u32::try_from(self.active().len()).unwrap_or(u32::MAX);
         self.shared.stats.rungs_active.store(active, Relaxed);
@@ -350,7 +426,10 @@ fn deliver(shared: &Shared, sink: &Sink, delivery: Delivery) {
         Delivery::Track(track) => sink.set_track(track),
         Delivery::Sample { sample, lost } => {
             shared.stats.frames_out.fetch_add(1, Relaxed);
-            shared.stats.bytes_out.fetch_add(sample.data.len() as u64, Relaxed);
+            shared
+                .stats
+                .bytes_out
+                .fetch_add(sample.data.len() as u64, Relaxed);
             if lost {
                 sink.lost();
             }

@@ -44,13 +44,41 @@ pub(crate) async fn make(
     // Frames of one thread: the first picture must come out without waiting for others.
     let scale = format!("scale={}:-2:out_range=pc,setsar=1", width.clamp(16, 4096) & !1);
     let args = [
-        "-hide_banner", "-loglevel", "error", "-threads", "1", "-f", "mp4", "-i", "pipe:0", "-map", "0:v:0",
-        "-frames:v", "1", "-vf", &scale, "-pix_fmt", "yuvj420p", "-c:v", "mjpeg", "-q:v", "5", "-threads", "1",
-        "-f", "mjpeg", "pipe:1",
+        "-hide_banner",
+        "-loglevel",
+        "error",
+        "-threads",
+        "1",
+        "-f",
+        "mp4",
+        "-i",
+        "pipe:0",
+        "-map",
+        "0:v:0",
+        "-frames:v",
+        "1",
+        "-vf",
+        &scale,
+        "-pix_fmt",
+        "yuvj420p",
+        "-c:v",
+        "mjpeg",
+        "-q:v",
+        "5",
+        "-threads",
+        "1",
+        "-f",
+        "mjpeg",
+        "pipe:1",
     ];
     let mut command = command(ffmpeg.path(), args);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn()?;
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = tokio::process::Command::from(command)
+        .kill_on_drop(true)
+        .spawn()?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let feed = async {
         if let Some(mut stdin) = stdin {
@@ -77,7 +105,9 @@ pub(crate) async fn make(
         read?;
         child.wait().await
     };
-    let status = timeout(TIMEOUT, work).await.map_err(|_| ThumbnailError::Timeout)??;
+    let status = timeout(TIMEOUT, work)
+        .await
+        .map_err(|_| ThumbnailError::Timeout)??;
     if !status.success() || !jpeg.starts_with(&[0xff, 0xd8]) {
         let last = words.lines().last().unwrap_or("it said nothing");
         return Err(ThumbnailError::Failed(format!("it {}: {last}", describe(status))));

@@ -25,8 +25,15 @@ pub(crate) async fn write_all(shared: Arc<Shared>, mut stdin: pipe::Sender) {
         let work = {
             let mut core = shared.core();
             // A child that is to be replaced gets nothing more.
-            let work = if core.respawn.is_some() { None } else { core.backlog.take(Instant::now()) };
-            shared.stats.queue_bytes.store(core.backlog.waiting_bytes() as u64, Relaxed);
+            let work = if core.respawn.is_some() {
+                None
+            } else {
+                core.backlog.take(Instant::now())
+            };
+            shared
+                .stats
+                .queue_bytes
+                .store(core.backlog.waiting_bytes() as u64, Relaxed);
             work
         };
         let Some(work) = work else {
@@ -59,10 +66,18 @@ fn put(buffer: &mut BytesMut, work: &Work, is_first: &mut bool) {
     let is_video = work.is_video;
     if is_video {
         let composition_time_ms = (work.pts_ms - work.dts_ms).clamp(-0x80_0000, 0x7f_ffff) as i32;
-        let head = avc_body_header(AvcPacket::Nalus { is_sync: sample.is_sync, composition_time_ms });
+        let head = avc_body_header(AvcPacket::Nalus {
+            is_sync: sample.is_sync,
+            composition_time_ms,
+        });
         let point: &[u8] = if work.forced { &RECOVERY_POINT } else { &[] };
         Muxer.tag(buffer, TagKind::Video, work.dts_ms, &[&head, point, &sample.data]);
     } else {
-        Muxer.tag(buffer, TagKind::Audio, work.pts_ms, &[&mp3_body_header(), &sample.data]);
+        Muxer.tag(
+            buffer,
+            TagKind::Audio,
+            work.pts_ms,
+            &[&mp3_body_header(), &sample.data],
+        );
     }
 }

@@ -48,13 +48,20 @@ fn check_replaced(reason: RestartReason, hurt: impl Fn(u32), longest_gap: Durati
         }
         let count = fixture.sinks[0].get(|state| state.samples.len());
         if count != newest.0 {
-            gap = gap.max(if newest.0 == 0 { Duration::ZERO } else { newest.1.elapsed() });
+            gap = gap.max(if newest.0 == 0 {
+                Duration::ZERO
+            } else {
+                newest.1.elapsed()
+            });
             newest = (count, Instant::now());
         }
     });
     fixture.wait_samples(source.samples.len());
     gap = gap.max(newest.1.elapsed());
-    wait_event(&fixture.ladder, |event| matches!(event, LadderEvent::Restarting { reason: found, .. } if *found == reason));
+    wait_event(
+        &fixture.ladder,
+        |event| matches!(event, LadderEvent::Restarting { reason: found, .. } if *found == reason),
+    );
     wait_event(&fixture.ladder, |event| *event == LadderEvent::Recovered);
     assert!(gap < longest_gap, "{gap:?}");
     assert_eq!(fixture.ladder.stats().restarts(reason), 1);
@@ -74,12 +81,20 @@ fn check_replaced(reason: RestartReason, hurt: impl Fn(u32), longest_gap: Durati
 
 #[test]
 fn killed_child_is_replaced_and_nothing_is_missing() {
-    check_replaced(RestartReason::Exited, |pid| signal(pid, "KILL"), Duration::from_millis(1500));
+    check_replaced(
+        RestartReason::Exited,
+        |pid| signal(pid, "KILL"),
+        Duration::from_millis(1500),
+    );
 }
 
 #[test]
 fn stopped_child_is_replaced_and_nothing_is_missing() {
-    check_replaced(RestartReason::Hung, |pid| signal(pid, "STOP"), Duration::from_millis(2500));
+    check_replaced(
+        RestartReason::Hung,
+        |pid| signal(pid, "STOP"),
+        Duration::from_millis(2500),
+    );
 }
 
 #[test]
@@ -124,15 +139,27 @@ fn garbage_in_the_middle_of_good_output_is_noticed() {
 #[test]
 fn a_program_that_never_works_ends_in_passthrough() {
     let (_, ffmpeg) = script("never", "#!/bin/sh\necho '[error] no such luck' >&2\nexit 3\n");
-    let limits = LadderLimits { backoff_first: Duration::from_millis(10), ..burst() };
+    let limits = LadderLimits {
+        backoff_first: Duration::from_millis(10),
+        ..burst()
+    };
     let source = source("320x180", 1, 30, 0);
     let fixture = Fixture::new(ffmpeg, two_rungs(), limits);
     fixture.push_all(&source, &BTreeSet::new());
-    let dropped = wait_event(&fixture.ladder, |event| matches!(event, LadderEvent::RungsDropped { .. }));
-    let LadderEvent::RungsDropped { rungs, text } = dropped else { unreachable!() };
+    let dropped = wait_event(&fixture.ladder, |event| {
+        matches!(event, LadderEvent::RungsDropped { .. })
+    });
+    let LadderEvent::RungsDropped { rungs, text } = dropped else {
+        unreachable!()
+    };
     assert_eq!(rungs, ["high"]);
-    assert!(text.contains("exit code 3") && text.contains("no such luck"), "{text}");
-    wait_event(&fixture.ladder, |event| matches!(event, LadderEvent::GaveUp { .. }));
+    assert!(
+        text.contains("exit code 3") && text.contains("no such luck"),
+        "{text}"
+    );
+    wait_event(&fixture.ladder, |event| {
+        matches!(event, LadderEvent::GaveUp { .. })
+    });
     assert_eq!(fixture.ladder.rungs(), Vec::<String>::new());
     assert_eq!(fixture.ladder.stats().restarts(RestartReason::Exited), 6);
     assert!(fixture.sinks.iter().all(|sink| sink.get(|state| state.ended)));
@@ -149,11 +176,18 @@ fn missing_program_is_said_with_what_to_do() {
     assert!(error.to_string().contains("apt-get install ffmpeg"), "{error}");
     let error = Ffmpeg::find(Some(Path::new("/bin/echo"))).unwrap_err();
     assert!(matches!(error, FfmpegError::NotFfmpeg { .. }), "{error}");
-    let limits = LadderLimits { backoff_first: Duration::from_millis(10), ..burst() };
+    let limits = LadderLimits {
+        backoff_first: Duration::from_millis(10),
+        ..burst()
+    };
     let fixture = Fixture::new(Ffmpeg::assume(path), two_rungs(), limits);
     fixture.push_all(&source("320x180", 1, 30, 0), &BTreeSet::new());
-    let event = wait_event(&fixture.ladder, |event| matches!(event, LadderEvent::GaveUp { .. }));
-    let LadderEvent::GaveUp { text } = event else { unreachable!() };
+    let event = wait_event(&fixture.ladder, |event| {
+        matches!(event, LadderEvent::GaveUp { .. })
+    });
+    let LadderEvent::GaveUp { text } = event else {
+        unreachable!()
+    };
     assert!(text.contains("/nonexistent/ffmpeg"), "{text}");
     fixture.stop();
 }
@@ -164,7 +198,10 @@ fn overflow_drops_whole_tails_and_is_counted() {
     // Takes nothing for two seconds.
     let body = "#!/bin/sh\nsleep 2\nexec ffmpeg \"$@\"\n".to_owned();
     let (_, ffmpeg) = script("overflow", &body);
-    let limits = LadderLimits { backlog_time_max: Duration::from_secs(3), ..burst() };
+    let limits = LadderLimits {
+        backlog_time_max: Duration::from_secs(3),
+        ..burst()
+    };
     let source = source("320x180", 10, 30, 0);
     let fixture = Fixture::new(ffmpeg, two_rungs(), limits);
     push_paced(&fixture, &source, &BTreeSet::new(), 8, |_| {});
@@ -181,7 +218,10 @@ fn overflow_drops_whole_tails_and_is_counted() {
                 assert!(state.samples[index].is_sync, "goes on with a sync sample");
             }
             for (index, pair) in state.samples.windows(2).enumerate() {
-                assert!(pair[1].pts - pair[0].pts < 4000 || state.lost.contains(&(index + 1)), "a hole is said");
+                assert!(
+                    pair[1].pts - pair[0].pts < 4000 || state.lost.contains(&(index + 1)),
+                    "a hole is said"
+                );
             }
         });
     }
@@ -218,7 +258,13 @@ child.wait()
     };
     let costs = CostTable::guess(64);
     let budget = EncodeBudget::new(BudgetSettings::default(), costs);
-    let shape = Source { width: 1280, height: 720, pixel_aspect: (1, 1), frame_rate: rate(30, 1), bitrate: None };
+    let shape = Source {
+        width: 1280,
+        height: 720,
+        pixel_aspect: (1, 1),
+        frame_rate: rate(30, 1),
+        bitrate: None,
+    };
     let admission = budget.admit(&shape, &default_profiles(), SourceRung::Offered);
     let mut rungs = admission.rungs;
     for (rung, (width, height)) in rungs.iter_mut().zip([(160, 90), (240, 136)]) {
@@ -227,7 +273,9 @@ child.wait()
     let held = budget.used_ppm();
     let transcoder = Transcoder::start(ffmpeg, EncoderSettings::default()).unwrap();
     let sinks: Vec<Collector> = rungs.iter().map(|_| Collector::default()).collect();
-    let boxed = sinks.iter().map(|sink| Box::new(sink.clone()) as Box<dyn RungSink>);
+    let boxed = sinks
+        .iter()
+        .map(|sink| Box::new(sink.clone()) as Box<dyn RungSink>);
     let ladder = transcoder.start_ladder(LadderSpec {
         label: "behind".to_owned(),
         frame_rate: rate(30, 1),
@@ -237,12 +285,18 @@ child.wait()
     });
     let fixture = Fixture::of(transcoder, ladder, sinks);
     push_paced(&fixture, &source, &BTreeSet::new(), 2, |_| {});
-    let event = wait_event(&fixture.ladder, |event| matches!(event, LadderEvent::RungsDropped { .. }));
-    let LadderEvent::RungsDropped { rungs, text } = event else { unreachable!() };
+    let event = wait_event(&fixture.ladder, |event| {
+        matches!(event, LadderEvent::RungsDropped { .. })
+    });
+    let LadderEvent::RungsDropped { rungs, text } = event else {
+        unreachable!()
+    };
     assert_eq!(rungs, ["480p"]);
     assert!(text.contains("behind live"), "{text}");
     assert_eq!(fixture.ladder.stats().restarts(RestartReason::FellBehind), 1);
-    fixture.sinks[0].wait("the low rung", Duration::from_secs(10), |state| state.samples.len() == 240);
+    fixture.sinks[0].wait("the low rung", Duration::from_secs(10), |state| {
+        state.samples.len() == 240
+    });
     assert!(budget.used_ppm() < held && budget.used_ppm() > 0);
     assert!(fixture.sinks[1].get(|state| state.ended));
     fixture.stop();
@@ -252,9 +306,15 @@ child.wait()
 #[test]
 fn dropping_the_ladder_ends_child_and_grandchild() {
     let pids = marker("family");
-    let body = format!("#!/bin/sh\nsleep 300 &\necho $! > {0}.tmp\nmv {0}.tmp {0}\ncat >/dev/null\nwait\n", pids.display());
+    let body = format!(
+        "#!/bin/sh\nsleep 300 &\necho $! > {0}.tmp\nmv {0}.tmp {0}\ncat >/dev/null\nwait\n",
+        pids.display()
+    );
     let (_, ffmpeg) = script("family", &body);
-    let limits = LadderLimits { stop_step: Duration::from_millis(200), ..burst() };
+    let limits = LadderLimits {
+        stop_step: Duration::from_millis(200),
+        ..burst()
+    };
     let fixture = Fixture::new(ffmpeg, two_rungs(), limits);
     fixture.push_all(&source("320x180", 1, 30, 0), &BTreeSet::new());
     let deadline = Instant::now() + Duration::from_secs(5);
@@ -262,7 +322,10 @@ fn dropping_the_ladder_ends_child_and_grandchild() {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(5));
     }
-    let (parent, grandchild) = (fixture.pid(), std::fs::read_to_string(&pids).unwrap().trim().parse().unwrap());
+    let (parent, grandchild) = (
+        fixture.pid(),
+        std::fs::read_to_string(&pids).unwrap().trim().parse().unwrap(),
+    );
     assert!(is_alive(parent) && is_alive(grandchild));
     drop(fixture);
     wait_dead(parent);
@@ -277,7 +340,14 @@ fn victim() {
     }
     // A program that does not care about the end of its input: only the signal ends it.
     let (_, ffmpeg) = script("victim", "#!/bin/sh\nexec sleep 300\n");
-    let fixture = Fixture::new(ffmpeg, two_rungs(), LadderLimits { first_frame_after: Duration::MAX, ..burst() });
+    let fixture = Fixture::new(
+        ffmpeg,
+        two_rungs(),
+        LadderLimits {
+            first_frame_after: Duration::MAX,
+            ..burst()
+        },
+    );
     fixture.push_all(&source("320x180", 1, 30, 0), &BTreeSet::new());
     while fixture.pid() == 0 {
         std::thread::sleep(Duration::from_millis(5));
@@ -295,7 +365,10 @@ fn children_die_with_a_killed_process() {
         .spawn()
         .unwrap();
     let lines = std::io::BufRead::lines(std::io::BufReader::new(process.stdout.take().unwrap()));
-    let child = lines.map(Result::unwrap).find_map(|line| line.strip_prefix("child ")?.parse().ok()).unwrap();
+    let child = lines
+        .map(Result::unwrap)
+        .find_map(|line| line.strip_prefix("child ")?.parse().ok())
+        .unwrap();
     assert!(is_alive(child));
     process.kill().unwrap();
     process.wait().unwrap();

@@ -19,12 +19,21 @@ fn check_exact(source: &SourceStream, grid: Option<i64>) {
     fixture.stop();
     let wanted: BTreeSet<i64> = source.sync_times().union(&forced).copied().collect();
     for sink in &sinks {
-        assert_eq!(sink.times(), source.times(), "every time comes back exactly, in order");
+        assert_eq!(
+            sink.times(),
+            source.times(),
+            "every time comes back exactly, in order"
+        );
         assert_eq!(sink.sync_times(), wanted, "IDRs exactly where asked");
         sink.get(|state| {
             assert_eq!(state.tracks.len(), 1);
             assert!(state.lost.is_empty() && state.ended);
-            assert!(state.samples.iter().all(|sample| sample.dts == sample.pts && sample.duration == 3000));
+            assert!(
+                state
+                    .samples
+                    .iter()
+                    .all(|sample| sample.dts == sample.pts && sample.duration == 3000)
+            );
         });
     }
     let sizes: Vec<(u32, u32)> = sinks
@@ -52,12 +61,23 @@ fn ten_second_gop_with_b_frames_gets_forced_points() {
 
 #[test]
 fn ten_bit_full_range_source_becomes_plain_video() {
-    let source = source_with("320x180", 2, 30, 0, "30", &["-pix_fmt", "yuv422p10le", "-color_range", "pc"]);
+    let source = source_with(
+        "320x180",
+        2,
+        30,
+        0,
+        "30",
+        &["-pix_fmt", "yuv422p10le", "-color_range", "pc"],
+    );
     let fixture = Fixture::new(real_ffmpeg(), two_rungs(), burst());
     fixture.push_all(&source, &BTreeSet::new());
     fixture.wait_samples(source.samples.len());
     fixture.sinks[0].get(|state| match &state.tracks[0].config {
-        TrackConfig::Video(config) => assert!(config.codec_string.starts_with("avc1.4d"), "{}", config.codec_string),
+        TrackConfig::Video(config) => assert!(
+            config.codec_string.starts_with("avc1.4d"),
+            "{}",
+            config.codec_string
+        ),
         TrackConfig::Audio(_) => panic!("audio"),
     });
     fixture.stop();
@@ -72,7 +92,9 @@ fn thinned_out_rung_keeps_forced_points() {
     // Off the grid of every second frame, too.
     let forced = source.grid(90_000 + 1500);
     fixture.push_all(&source, &forced);
-    fixture.sinks[1].wait("all frames", Duration::from_secs(20), |state| state.samples.len() == 240);
+    fixture.sinks[1].wait("all frames", Duration::from_secs(20), |state| {
+        state.samples.len() == 240
+    });
     let sinks = fixture.sinks.clone();
     fixture.stop();
     assert_eq!(sinks[0].sync_times(), forced);
@@ -115,7 +137,13 @@ fn time_that_jumps_back_replaces_the_child() {
     fixture.wait_samples(60);
     fixture.push_all(&source, &BTreeSet::new());
     fixture.wait_samples(120);
-    assert_eq!(fixture.ladder.stats().restarts(transcode::RestartReason::Timeline), 1);
+    assert_eq!(
+        fixture
+            .ladder
+            .stats()
+            .restarts(transcode::RestartReason::Timeline),
+        1
+    );
     for sink in &fixture.sinks {
         assert_eq!(sink.times()[60..], source.times()[..]);
     }

@@ -11,7 +11,9 @@ use bytes::BytesMut;
 use container::flv::{AvcStream, Demuxer, TagKind, VideoTag, parse_video};
 use media::ladder::Rung;
 use media::{FrameRate, Sample, Track, TrackConfig, VIDEO_TIMESCALE};
-use transcode::{EncoderSettings, Ffmpeg, LadderEvent, LadderLimits, LadderSpec, RungSink, Transcoder, VideoLadder};
+use transcode::{
+    EncoderSettings, Ffmpeg, LadderEvent, LadderLimits, LadderSpec, RungSink, Transcoder, VideoLadder,
+};
 
 pub(crate) const FRAME: i64 = 3000;
 
@@ -22,7 +24,14 @@ pub(crate) struct SourceStream {
 
 /// `seconds` of 30 fps video. Times are moved off the millisecond grid, to show that they come back exactly.
 pub(crate) fn source(size: &str, seconds: u32, gop_frames: u32, b_frames: u32) -> SourceStream {
-    source_with(size, seconds, gop_frames, b_frames, "30", &["-pix_fmt", "yuv420p"])
+    source_with(
+        size,
+        seconds,
+        gop_frames,
+        b_frames,
+        "30",
+        &["-pix_fmt", "yuv420p"],
+    )
 }
 
 pub(crate) fn source_with(
@@ -34,10 +43,25 @@ pub(crate) fn source_with(
     extra: &[&str],
 ) -> SourceStream {
     let output = Command::new("ffmpeg")
-        .args(["-hide_banner", "-nostdin", "-loglevel", "error", "-f", "lavfi", "-i"])
+        .args([
+            "-hide_banner",
+            "-nostdin",
+            "-loglevel",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+        ])
         .arg(format!("testsrc2=s={size}:r={rate}:d={seconds}"))
         .args(["-c:v", "libx264", "-preset", "ultrafast", "-sc_threshold", "0"])
-        .args(["-g", &gop_frames.to_string(), "-keyint_min", &gop_frames.to_string(), "-bf", &b_frames.to_string()])
+        .args([
+            "-g",
+            &gop_frames.to_string(),
+            "-keyint_min",
+            &gop_frames.to_string(),
+            "-bf",
+            &b_frames.to_string(),
+        ])
         .args(extra)
         .args(["-f", "flv", "pipe:1"])
         .stderr(Stdio::inherit())
@@ -54,7 +78,11 @@ pub(crate) fn source_with(
         }
         match parse_video(&tag.body).unwrap() {
             VideoTag::SequenceHeader(record) => avc = Some(AvcStream::new(&record).unwrap()),
-            VideoTag::Nalus { composition_time_ms, data, .. } => {
+            VideoTag::Nalus {
+                composition_time_ms,
+                data,
+                ..
+            } => {
                 let sample = avc.as_mut().unwrap().sample(&data);
                 let jitter = i64::try_from(samples.len() * 7 % 30).unwrap();
                 let dts = tag.timestamp_ms * 90 + jitter;
@@ -72,7 +100,14 @@ pub(crate) fn source_with(
         }
     }
     let config = TrackConfig::Video(avc.unwrap().config().clone());
-    SourceStream { track: Track { timescale: VIDEO_TIMESCALE, epoch: 0, config }, samples }
+    SourceStream {
+        track: Track {
+            timescale: VIDEO_TIMESCALE,
+            epoch: 0,
+            config,
+        },
+        samples,
+    }
 }
 
 impl SourceStream {
@@ -99,13 +134,25 @@ impl SourceStream {
     }
 
     pub(crate) fn sync_times(&self) -> BTreeSet<i64> {
-        self.samples.iter().filter(|sample| sample.is_sync).map(|sample| sample.pts).collect()
+        self.samples
+            .iter()
+            .filter(|sample| sample.is_sync)
+            .map(|sample| sample.pts)
+            .collect()
     }
 }
 
 pub(crate) fn rung(name: &str, width: u32, height: u32, bitrate: u32) -> Rung {
     let frame_rate = rate(30, 1);
-    Rung { name: name.to_owned(), width, height, bitrate, quality: None, frame_rate, frame_step: 1 }
+    Rung {
+        name: name.to_owned(),
+        width,
+        height,
+        bitrate,
+        quality: None,
+        frame_rate,
+        frame_step: 1,
+    }
 }
 
 pub(crate) fn rate(numerator: u32, denominator: u32) -> Option<FrameRate> {
@@ -137,7 +184,9 @@ impl Collector {
     pub(crate) fn wait(&self, what: &str, timeout: Duration, condition: impl Fn(&Collected) -> bool) {
         let (state, changed) = &*self.0;
         let guard = state.lock().unwrap();
-        let (guard, result) = changed.wait_timeout_while(guard, timeout, |state| !condition(state)).unwrap();
+        let (guard, result) = changed
+            .wait_timeout_while(guard, timeout, |state| !condition(state))
+            .unwrap();
         assert!(
             !result.timed_out(),
             "{what}: {} samples, {} tracks, lost {:?}, ended {}",
@@ -157,7 +206,14 @@ impl Collector {
     }
 
     pub(crate) fn sync_times(&self) -> BTreeSet<i64> {
-        self.get(|state| state.samples.iter().filter(|sample| sample.is_sync).map(|sample| sample.pts).collect())
+        self.get(|state| {
+            state
+                .samples
+                .iter()
+                .filter(|sample| sample.is_sync)
+                .map(|sample| sample.pts)
+                .collect()
+        })
     }
 
     fn change(&self, change: impl FnOnce(&mut Collected)) {
@@ -204,7 +260,9 @@ impl Fixture {
     ) -> Self {
         let transcoder = Transcoder::start(ffmpeg, EncoderSettings::default()).unwrap();
         let sinks: Vec<Collector> = rungs.iter().map(|_| Collector::default()).collect();
-        let boxed = sinks.iter().map(|sink| Box::new(sink.clone()) as Box<dyn RungSink>);
+        let boxed = sinks
+            .iter()
+            .map(|sink| Box::new(sink.clone()) as Box<dyn RungSink>);
         let spec = LadderSpec {
             label: "test".to_owned(),
             frame_rate,
@@ -217,7 +275,11 @@ impl Fixture {
     }
 
     pub(crate) fn of(transcoder: Transcoder, ladder: VideoLadder, sinks: Vec<Collector>) -> Self {
-        Self { _transcoder: transcoder, ladder, sinks }
+        Self {
+            _transcoder: transcoder,
+            ladder,
+            sinks,
+        }
     }
 
     /// Pushes everything at once.
@@ -231,9 +293,11 @@ impl Fixture {
 
     pub(crate) fn wait_samples(&self, count: usize) {
         for (index, sink) in self.sinks.iter().enumerate() {
-            sink.wait(&format!("rung {index} to reach {count}"), Duration::from_secs(20), |state| {
-                state.samples.len() >= count
-            });
+            sink.wait(
+                &format!("rung {index} to reach {count}"),
+                Duration::from_secs(20),
+                |state| state.samples.len() >= count,
+            );
         }
     }
 
@@ -247,7 +311,11 @@ impl Fixture {
 }
 
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap()
+        .block_on(future)
 }
 
 /// Waits for the first event that `wanted` takes.
@@ -261,7 +329,9 @@ pub(crate) fn wait_event(ladder: &VideoLadder, wanted: impl Fn(&LadderEvent) -> 
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), search).await.expect("no such event in 20 s")
+        tokio::time::timeout(Duration::from_secs(20), search)
+            .await
+            .expect("no such event in 20 s")
     })
 }
 
@@ -285,8 +355,12 @@ pub(crate) fn script(name: &str, body: &str) -> (PathBuf, Ffmpeg) {
     let path = std::env::temp_dir().join(format!("tidewire-{}-{name}", std::process::id()));
     // Another test's fork may hold the file open for writing for a moment, and then it cannot be executed: it is
     // written by a process of its own.
-    let mut child =
-        Command::new("tee").arg(&path).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut child = Command::new("tee")
+        .arg(&path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), body.as_bytes()).unwrap();
     child.wait().unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -308,7 +382,13 @@ pub(crate) fn wait_dead(pid: u32) {
 }
 
 pub(crate) fn signal(pid: u32, signal: &str) {
-    assert!(Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args([&format!("-{signal}"), &pid.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 /// Where there is a file of this name, the script has been here.

@@ -26,11 +26,20 @@ fn costs_are_measured_once_and_kept() {
     let table = cached_costs(&file, &ffmpeg, &settings).unwrap();
     println!("{:?} {table:?}", started.elapsed());
     assert!(table.measured && table.rungs.len() >= 3);
-    assert!(table.rungs.windows(2).all(|pair| pair[0].cpu_us_per_frame < pair[1].cpu_us_per_frame), "{table:?}");
+    assert!(
+        table
+            .rungs
+            .windows(2)
+            .all(|pair| pair[0].cpu_us_per_frame < pair[1].cpu_us_per_frame),
+        "{table:?}"
+    );
     let again = Instant::now();
     assert_eq!(cached_costs(&file, &ffmpeg, &settings).unwrap(), table);
     assert!(again.elapsed() < Duration::from_millis(200));
-    let other = EncoderSettings { preset: "ultrafast".to_owned(), ..settings.clone() };
+    let other = EncoderSettings {
+        preset: "ultrafast".to_owned(),
+        ..settings.clone()
+    };
     assert_eq!(load_costs(&file, &ffmpeg, &other), None);
     std::fs::write(&file, "{").unwrap();
     assert_eq!(load_costs(&file, &ffmpeg, &settings), None);
@@ -41,8 +50,24 @@ fn costs_are_measured_once_and_kept() {
 #[test]
 fn thumbnail_of_a_part() {
     let output = Command::new("ffmpeg")
-        .args(["-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=30:d=0.2"])
-        .args(["-c:v", "libx264", "-preset", "ultrafast", "-f", "mp4", "-movflags"])
+        .args([
+            "-nostdin",
+            "-loglevel",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=s=320x180:r=30:d=0.2",
+        ])
+        .args([
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-f",
+            "mp4",
+            "-movflags",
+        ])
         .args(["empty_moov+default_base_moof+frag_keyframe", "pipe:1"])
         .output()
         .unwrap();
@@ -61,7 +86,10 @@ fn thumbnail_of_a_part() {
     assert!(first.starts_with(&[0xff, 0xd8]) && first.ends_with(&[0xff, 0xd9]));
     assert_eq!(first, second, "an odd width is made even");
     // SOF0: height and width.
-    let frame = first.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+    let frame = first
+        .windows(2)
+        .position(|marker| marker == [0xff, 0xc0])
+        .unwrap();
     assert_eq!(first[frame + 5..frame + 9], [0, 90, 0, 160]);
     let error = block_on(transcoder.thumbnail(init, Bytes::from_static(b"no part at all"), 160)).unwrap_err();
     assert!(matches!(error, ThumbnailError::Failed(_)), "{error}");
