@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use event_listener::{Event, EventListener};
-use media::{MediaKind, Sample, Track, TrackConfig};
+use media::{MediaKind, Sample, Track};
 
 use crate::stats::StreamStats;
 use crate::{FeedLimits, Reader, lock};
+
+/// A step of decode time beyond this is a hole, microseconds.
+const HOLE_US: u64 = 1_000_000;
 
 /// What a reader gets.
 #[derive(Clone, Debug)]
@@ -192,8 +195,8 @@ pub(crate) struct Entry {
     pub(crate) content: Content,
     /// Samples appended before this entry, since the feed began.
     pub(crate) ordinal: u64,
-    /// Media time in microseconds (a sample's decode time; a mark repeats the newest).
-    time_us: i64,
+    /// `Ring::elapsed_us` when it came.
+    elapsed_us: u64,
 }
 
 /// What holds at a place in the ring.
@@ -223,7 +226,10 @@ pub(crate) struct Ring {
     /// Samples ever appended.
     samples: u64,
     bytes: usize,
+    /// The newest decode time, microseconds.
     newest_us: i64,
+    /// Media time that went by since the feed began, holes left out: what ages are measured in.
+    elapsed_us: u64,
     /// Numbers of the video sync samples in the ring.
     syncs: VecDeque<u64>,
     /// Numbers of the entries that are no samples.
@@ -283,7 +289,7 @@ impl Ring {
             Content::Sample(kind, sample) => {
                 self.samples += 1;
                 self.bytes = self.bytes.saturating_add(sample.data.len());
-                self.newest_us = self.time_us(*kind, sample);
+                self.advance(*kind, sample);
                 if *kind == MediaKind::Video && sample.is_sync {
                     self.syncs.push_back(number);
                 }
@@ -297,21 +303,24 @@ impl Ring {
         self.entries.push_back(Entry {
             content,
             ordinal,
-            time_us: self.newest_us,
+            elapsed_us: self.elapsed_us,
         });
     }
 
-    fn time_us(&self, kind: MediaKind, sample: &Sample) -> i64 {
-        match self
-            .newest
-            .get(kind)
-            .map(|track| (&track.config, track.timescale.get()))
-        {
-            Some((TrackConfig::Video(_) | TrackConfig::Audio(_), timescale)) => {
-                sample.dts.saturating_mul(1_000_000) / i64::from(timescale)
-            }
-            None => self.newest_us,
+    /// Lets the sample's time count, unless there is a hole before it: who reads along must not lose his place in it.
+    fn advance(&mut self, kind: MediaKind, sample: &Sample) {
+        let Some(track) = self.newest.get(kind) else {
+            return;
+        };
+        let time_us = sample.dts.saturating_mul(1_000_000) / i64::from(track.timescale.get());
+        let step_us = time_us.saturating_sub(self.newest_us);
+        match u64::try_from(step_us) {
+            Ok(step_us) if step_us <= HOLE_US => self.elapsed_us = self.elapsed_us.saturating_add(step_us),
+            // Behind the other track, as interleaving has it.
+            Err(_) if step_us.unsigned_abs() <= 10 * HOLE_US => return,
+            _ => {}
         }
+        self.newest_us = time_us;
     }
 
     fn evict(&mut self, limits: &FeedLimits) {
@@ -324,7 +333,7 @@ impl Ring {
         let Some(oldest) = self.entries.front() else {
             return false;
         };
-        let span_us = u64::try_from(self.newest_us.saturating_sub(oldest.time_us)).unwrap_or(0);
+        let span_us = self.elapsed_us - oldest.elapsed_us;
         if self.bytes > limits.bytes_max
             || self.entries.len() > limits.samples_max
             || span_us > limits.span_max_us

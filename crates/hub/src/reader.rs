@@ -22,7 +22,7 @@ pub struct Reader {
     /// Discontinuities of the feed that this reader has passed.
     discontinuities: u64,
     told: PerKind<Arc<Track>>,
-    /// Items to hand out before the ring is read again, last first. At most four.
+    /// Items to hand out before the ring is read again, last first. At most three.
     pending: Vec<Item>,
     /// Video is left out up to its next sync sample.
     awaits_sync: bool,
@@ -77,22 +77,28 @@ impl Reader {
         if let Some(item) = self.pending.pop() {
             return Some(item);
         }
-        let feed = Arc::clone(&self.feed);
-        let ring = lock(feed.ring());
-        if self.next < ring.first() {
-            self.skip(&ring);
-            if let Some(item) = self.pending.pop() {
-                return Some(item);
+        loop {
+            let content = {
+                let ring = lock(self.feed.ring());
+                if self.next < ring.first() {
+                    None
+                } else if let Some(entry) = ring.get(self.next) {
+                    Some(entry.content.clone())
+                } else {
+                    return ring.is_ended.then_some(Item::End);
+                }
+            };
+            let item = match content {
+                Some(content) => {
+                    self.next += 1;
+                    self.pass(content)
+                }
+                None => self.skip(),
+            };
+            if item.is_some() {
+                return item;
             }
         }
-        while let Some(entry) = ring.get(self.next) {
-            let content = entry.content.clone();
-            self.next += 1;
-            if let Some(item) = self.pass(content) {
-                return Some(item);
-            }
-        }
-        ring.is_ended.then_some(Item::End)
     }
 
     /// The next item, when there is one. Dropping the future loses nothing.
@@ -149,14 +155,15 @@ impl Reader {
     }
 
     /// Gives up the place that the ring has left behind, and everything up to the newest sync sample.
-    fn skip(&mut self, ring: &Ring) {
-        let number = fresh_place(ring);
+    fn skip(&mut self) -> Option<Item> {
+        let feed = Arc::clone(&self.feed);
+        let ring = lock(feed.ring());
+        let number = fresh_place(&ring);
         let samples = ring.ordinal(number).saturating_sub(self.ordinal) + std::mem::take(&mut self.withheld);
         self.awaits_sync = true;
         self.is_behind = true;
-        self.place(ring, number);
-        let lost = self.lose(samples);
-        self.pending.push(lost);
+        self.place(&ring, number);
+        Some(self.lose(samples))
     }
 
     /// Moves to entry `number`; what the reader must know there goes to `pending`.

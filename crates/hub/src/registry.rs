@@ -177,18 +177,18 @@ impl Registry {
 
     /// The channel's stream, while it has one that is not over.
     pub fn stream(&self, channel: &str) -> Option<Arc<Stream>> {
-        lock(&self.slots)
-            .by_channel
-            .get(channel)
-            .map(|slot| Arc::clone(&slot.stream))
+        let slots = lock(&self.slots);
+        let stream = &slots.by_channel.get(channel)?.stream;
+        (!stream.state().is_final()).then(|| Arc::clone(stream))
     }
 
     /// All streams that are not over, ordered by channel.
     pub fn streams(&self) -> Vec<Arc<Stream>> {
-        lock(&self.slots)
-            .by_channel
-            .values()
-            .map(|slot| Arc::clone(&slot.stream))
+        let slots = lock(&self.slots);
+        let streams = slots.by_channel.values().map(|slot| &slot.stream);
+        streams
+            .filter(|stream| !stream.state().is_final())
+            .cloned()
             .collect()
     }
 
