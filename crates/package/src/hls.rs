@@ -76,6 +76,7 @@ fn header(out: &mut String, snapshot: &Snapshot) {
     let Fixed {
         target_duration,
         part_hold_back_us,
+        ..
     } = snapshot.fixed;
     let part_target_us = snapshot.layout.part_target_us;
     let _ = write!(

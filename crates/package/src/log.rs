@@ -123,6 +123,7 @@ pub(crate) struct LogState {
     pub(crate) version: u64,
     pub(crate) ended: bool,
     peak_bitrate: u64,
+    parts_made: u64,
     total_bytes: u64,
     total_us: i64,
     measured: u32,
@@ -463,6 +464,7 @@ impl RenditionLog {
         open.bytes += part.bytes.len();
         open.parts.push(part);
         let last = (open.msn << 16) | open.parts.len() as u64;
+        state.parts_made += 1;
         self.publish(state, last);
     }
 
@@ -522,9 +524,9 @@ impl RenditionLog {
         lock(&self.state).has_media()
     }
 
-    /// Changes so far: parts made and segments completed. For metrics.
+    /// Parts published so far. For metrics.
     pub fn parts_made(&self) -> u64 {
-        self.version()
+        lock(&self.state).parts_made
     }
 
     /// Changes when a segment is begun or completed.
