@@ -147,7 +147,9 @@ const SOUND_MP3_8K: u8 = 14;
 
 /// Reads a video tag body (E.4.3).
 pub fn parse_video(body: &Bytes) -> Result<VideoTag, Error> {
-    let Some(&first) = body.first() else { return Ok(VideoTag::Nothing) };
+    let Some(&first) = body.first() else {
+        return Ok(VideoTag::Nothing);
+    };
     if first & IS_EX_HEADER != 0 {
         return Ok(VideoTag::Unsupported(four_cc(body)));
     }
@@ -163,7 +165,11 @@ pub fn parse_video(body: &Bytes) -> Result<VideoTag, Error> {
         // The two bytes of an end of sequence are known to come alone.
         return match body.get(1) {
             Some(2) => Ok(VideoTag::EndOfSequence),
-            _ => Err(Error::Truncated { what: "video", found: body.len(), expected: 5 }),
+            _ => Err(Error::Truncated {
+                what: "video",
+                found: body.len(),
+                expected: 5,
+            }),
         };
     };
     match packet {
@@ -171,7 +177,11 @@ pub fn parse_video(body: &Bytes) -> Result<VideoTag, Error> {
         1 => {
             // 24 bits, signed.
             let composition_time_ms = i32::from_be_bytes([a, b, c, 0]) >> 8;
-            Ok(VideoTag::Nalus { is_key_flag: frame == FRAME_KEY, composition_time_ms, data: body.slice(5..) })
+            Ok(VideoTag::Nalus {
+                is_key_flag: frame == FRAME_KEY,
+                composition_time_ms,
+                data: body.slice(5..),
+            })
         }
         2 => Ok(VideoTag::EndOfSequence),
         found => Err(Error::PacketType { what: "video", found }),
@@ -180,10 +190,16 @@ pub fn parse_video(body: &Bytes) -> Result<VideoTag, Error> {
 
 /// Reads an audio tag body (E.4.2).
 pub fn parse_audio(body: &Bytes) -> Result<AudioTag, Error> {
-    let Some(&first) = body.first() else { return Ok(AudioTag::Nothing) };
+    let Some(&first) = body.first() else {
+        return Ok(AudioTag::Nothing);
+    };
     match first >> 4 {
         SOUND_AAC => match body.get(1) {
-            None => Err(Error::Truncated { what: "audio", found: body.len(), expected: 2 }),
+            None => Err(Error::Truncated {
+                what: "audio",
+                found: body.len(),
+                expected: 2,
+            }),
             Some(_) if body.len() == 2 => Ok(AudioTag::Nothing),
             Some(0) => Ok(AudioTag::AacHeader(body.slice(2..))),
             Some(1) => Ok(AudioTag::Aac(body.slice(2..))),
@@ -197,7 +213,12 @@ pub fn parse_audio(body: &Bytes) -> Result<AudioTag, Error> {
 }
 
 fn four_cc(body: &[u8]) -> Codec {
-    Codec::FourCc(body.get(1..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default())
+    Codec::FourCc(
+        body.get(1..)
+            .and_then(<[u8]>::first_chunk)
+            .copied()
+            .unwrap_or_default(),
+    )
 }
 
 #[cfg(test)]

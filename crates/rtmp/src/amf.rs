@@ -21,7 +21,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { depth_max: 16, values_max: 1024, text_bytes_max: 64 << 10 }
+        Self {
+            depth_max: 16,
+            values_max: 1024,
+            text_bytes_max: 64 << 10,
+        }
     }
 }
 
@@ -105,12 +109,20 @@ impl Value {
 
     /// The first property of that name.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.properties()?.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+        self.properties()?
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
     }
 
     /// An object of the given properties.
     pub fn object<const N: usize>(properties: [(&str, Value); N]) -> Value {
-        Value::Object(properties.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+        Value::Object(
+            properties
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect(),
+        )
     }
 
     /// Appends the value in AMF0.

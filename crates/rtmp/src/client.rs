@@ -91,7 +91,9 @@ impl ClientSession {
     /// Takes from the front of `input` what it can use.
     pub fn handle_input(&mut self, input: &mut BytesMut) -> Result<(), Error> {
         if let Some(handshake) = &mut self.handshake {
-            let Some(answer) = handshake.handle(input)? else { return Ok(()) };
+            let Some(answer) = handshake.handle(input)? else {
+                return Ok(());
+            };
             self.handshake = None;
             self.output.push_back(ClientOutput::Send(answer));
             self.begin();
@@ -119,7 +121,14 @@ impl ClientSession {
             MediaKind::Audio => (chunk_streams::AUDIO, types::AUDIO),
             MediaKind::Video => (chunk_streams::VIDEO, types::VIDEO),
         };
-        self.writer.write(out, chunk_stream, type_id, self.stream, timestamp_ms as u32, parts);
+        self.writer.write(
+            out,
+            chunk_stream,
+            type_id,
+            self.stream,
+            timestamp_ms as u32,
+            parts,
+        );
     }
 
     /// Appends `@setDataFrame` with the given metadata.
@@ -128,7 +137,14 @@ impl ClientSession {
         Value::from("@setDataFrame").write(&mut payload);
         Value::from("onMetaData").write(&mut payload);
         Value::EcmaArray(properties.to_vec()).write(&mut payload);
-        self.writer.write(out, chunk_streams::AUDIO, types::DATA_AMF0, self.stream, 0, &[&payload]);
+        self.writer.write(
+            out,
+            chunk_streams::AUDIO,
+            types::DATA_AMF0,
+            self.stream,
+            0,
+            &[&payload],
+        );
     }
 
     /// Appends the end of the stream.
@@ -137,7 +153,14 @@ impl ClientSession {
         let unpublish = message::command("FCUnpublish", 6.0, &[Value::Null, key]);
         let delete = message::command("deleteStream", 7.0, &[Value::Null, f64::from(self.stream).into()]);
         for payload in [unpublish, delete] {
-            self.writer.write(out, chunk_streams::COMMAND, types::COMMAND_AMF0, 0, 0, &[&payload]);
+            self.writer.write(
+                out,
+                chunk_streams::COMMAND,
+                types::COMMAND_AMF0,
+                0,
+                0,
+                &[&payload],
+            );
         }
         self.is_publishing = false;
     }
@@ -146,7 +169,14 @@ impl ClientSession {
         let chunk_bytes = self.config.chunk_bytes.clamp(1, 0xff_ffff);
         let mut out = BytesMut::new();
         let size = (chunk_bytes as u32).to_be_bytes();
-        self.writer.write(&mut out, chunk_streams::CONTROL, types::SET_CHUNK_SIZE, 0, 0, &[&size]);
+        self.writer.write(
+            &mut out,
+            chunk_streams::CONTROL,
+            types::SET_CHUNK_SIZE,
+            0,
+            0,
+            &[&size],
+        );
         self.writer.set_chunk_bytes(chunk_bytes);
         let object = Value::object([
             ("app", self.config.app.as_str().into()),
@@ -155,14 +185,23 @@ impl ClientSession {
             ("tcUrl", self.config.tc_url.as_str().into()),
         ]);
         let payload = message::command("connect", TRANSACTION_CONNECT, &[object]);
-        self.writer.write(&mut out, chunk_streams::COMMAND, types::COMMAND_AMF0, 0, 0, &[&payload]);
+        self.writer.write(
+            &mut out,
+            chunk_streams::COMMAND,
+            types::COMMAND_AMF0,
+            0,
+            0,
+            &[&payload],
+        );
         self.output.push_back(ClientOutput::Send(out.freeze()));
     }
 
     fn handle_message(&mut self, message: Message) -> Result<(), Error> {
         match message.type_id {
             types::SET_CHUNK_SIZE => {
-                let bytes = message::u32_of(&message.payload).ok_or(Error::Malformed { what: "Set Chunk Size" })?;
+                let bytes = message::u32_of(&message.payload).ok_or(Error::Malformed {
+                    what: "Set Chunk Size",
+                })?;
                 self.reader.set_chunk_bytes(bytes as usize);
             }
             types::USER_CONTROL => self.user_control(&message.payload),
@@ -176,13 +215,22 @@ impl ClientSession {
     }
 
     fn user_control(&mut self, payload: &[u8]) {
-        let Some((event, value)) = payload.split_first_chunk::<2>() else { return };
+        let Some((event, value)) = payload.split_first_chunk::<2>() else {
+            return;
+        };
         if u16::from_be_bytes(*event) == control::PING_REQUEST
             && let Some(value) = message::u32_of(value)
         {
             let pong = message::user_control(control::PING_RESPONSE, value);
             let mut out = BytesMut::new();
-            self.writer.write(&mut out, chunk_streams::CONTROL, types::USER_CONTROL, 0, 0, &[&pong]);
+            self.writer.write(
+                &mut out,
+                chunk_streams::CONTROL,
+                types::USER_CONTROL,
+                0,
+                0,
+                &[&pong],
+            );
             self.output.push_back(ClientOutput::Send(out.freeze()));
         }
     }
@@ -202,7 +250,10 @@ impl ClientSession {
                 self.publish();
             }
             "_error" if transaction == TRANSACTION_CONNECT || transaction == TRANSACTION_CREATE => {
-                return Err(Error::Refused { code: text("code"), description: text("description") });
+                return Err(Error::Refused {
+                    code: text("code"),
+                    description: text("description"),
+                });
             }
             "onStatus" => return self.status(text("level"), text("code"), text("description")),
             _ => {}
@@ -218,7 +269,14 @@ impl ClientSession {
             message::command("FCPublish", 3.0, &[Value::Null, key]),
             message::command("createStream", TRANSACTION_CREATE, &[Value::Null]),
         ] {
-            self.writer.write(&mut out, chunk_streams::COMMAND, types::COMMAND_AMF0, 0, 0, &[&payload]);
+            self.writer.write(
+                &mut out,
+                chunk_streams::COMMAND,
+                types::COMMAND_AMF0,
+                0,
+                0,
+                &[&payload],
+            );
         }
         self.output.push_back(ClientOutput::Send(out.freeze()));
     }
@@ -228,7 +286,14 @@ impl ClientSession {
         let payload = message::command("publish", 5.0, &[Value::Null, key, "live".into()]);
         let mut out = BytesMut::new();
         let stream = self.stream;
-        self.writer.write(&mut out, chunk_streams::AUDIO, types::COMMAND_AMF0, stream, 0, &[&payload]);
+        self.writer.write(
+            &mut out,
+            chunk_streams::AUDIO,
+            types::COMMAND_AMF0,
+            stream,
+            0,
+            &[&payload],
+        );
         self.output.push_back(ClientOutput::Send(out.freeze()));
     }
 
@@ -241,7 +306,11 @@ impl ClientSession {
             self.is_publishing = true;
             ClientEvent::Publishing
         } else {
-            ClientEvent::Status { level, code, description }
+            ClientEvent::Status {
+                level,
+                code,
+                description,
+            }
         };
         self.output.push_back(ClientOutput::Event(event));
         Ok(())

@@ -41,7 +41,9 @@ pub enum Error {
         format: u8,
     },
     /// A new message begins on a chunk stream whose last message is unfinished.
-    #[error("chunk stream {chunk_stream}: a new message after {received} of {expected} bytes of the last one")]
+    #[error(
+        "chunk stream {chunk_stream}: a new message after {received} of {expected} bytes of the last one"
+    )]
     MessageInterrupted {
         /// Chunk stream id.
         chunk_stream: u32,

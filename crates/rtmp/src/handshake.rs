@@ -75,7 +75,10 @@ pub(crate) enum Progress {
 
 impl ServerHandshake {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { filler: Filler::new(seed), answered: None }
+        Self {
+            filler: Filler::new(seed),
+            answered: None,
+        }
     }
 
     pub(crate) fn kind(&self) -> Option<HandshakeKind> {
@@ -90,7 +93,9 @@ impl ServerHandshake {
         if let Some(&first) = input.first() {
             check_version(first)?;
         }
-        let Some(hello) = take(input, 1 + PACKET_BYTES) else { return Ok(Progress::NeedMore) };
+        let Some(hello) = take(input, 1 + PACKET_BYTES) else {
+            return Ok(Progress::NeedMore);
+        };
         Ok(Progress::Send(self.answer(&hello[1..])))
     }
 
@@ -128,7 +133,10 @@ pub(crate) struct ClientHandshake {
 
 impl ClientHandshake {
     pub(crate) fn new(kind: HandshakeKind, seed: u64) -> Self {
-        Self { kind, filler: Filler::new(seed) }
+        Self {
+            kind,
+            filler: Filler::new(seed),
+        }
     }
 
     pub(crate) fn hello(&mut self) -> Bytes {
@@ -149,7 +157,9 @@ impl ClientHandshake {
         if let Some(&first) = input.first() {
             check_version(first)?;
         }
-        let Some(packets) = take(input, 1 + 2 * PACKET_BYTES) else { return Ok(None) };
+        let Some(packets) = take(input, 1 + 2 * PACKET_BYTES) else {
+            return Ok(None);
+        };
         let s1 = &packets[1..1 + PACKET_BYTES];
         if self.kind != HandshakeKind::Simple
             && let Some((_, digest)) = find_digest(s1, &SERVER_KEY[..SERVER_TEXT_BYTES])
@@ -189,11 +199,13 @@ fn find_digest(packet: &[u8], key: &[u8]) -> Option<(HandshakeKind, [u8; DIGEST_
     if packet[4..8] == [0; 4] {
         return None;
     }
-    [HandshakeKind::Digest0, HandshakeKind::Digest1].into_iter().find_map(|kind| {
-        let offset = digest_offset(packet, kind);
-        let digest = packet_digest(packet, offset, key);
-        (digest == packet[offset..offset + DIGEST_BYTES]).then_some((kind, digest))
-    })
+    [HandshakeKind::Digest0, HandshakeKind::Digest1]
+        .into_iter()
+        .find_map(|kind| {
+            let offset = digest_offset(packet, kind);
+            let digest = packet_digest(packet, offset, key);
+            (digest == packet[offset..offset + DIGEST_BYTES]).then_some((kind, digest))
+        })
 }
 
 fn write_digest(packet: &mut [u8; PACKET_BYTES], kind: HandshakeKind, key: &[u8]) {
@@ -229,15 +241,21 @@ mod tests {
 
     #[test]
     fn every_kind_is_answered_in_kind_and_proved() {
-        for (kind, seed) in [HandshakeKind::Simple, HandshakeKind::Digest0, HandshakeKind::Digest1]
-            .into_iter()
-            .flat_map(|kind| (0..50).map(move |seed| (kind, seed)))
+        for (kind, seed) in [
+            HandshakeKind::Simple,
+            HandshakeKind::Digest0,
+            HandshakeKind::Digest1,
+        ]
+        .into_iter()
+        .flat_map(|kind| (0..50).map(move |seed| (kind, seed)))
         {
             let mut client = ClientHandshake::new(kind, seed);
             let mut server = ServerHandshake::new(seed + 1000);
             let mut input = BytesMut::from(&client.hello()[..]);
             let c1 = input.clone().split_off(1);
-            let Ok(Progress::Send(answer)) = server.handle(&mut input) else { panic!("no answer") };
+            let Ok(Progress::Send(answer)) = server.handle(&mut input) else {
+                panic!("no answer")
+            };
             assert_eq!(server.kind(), Some(kind));
             assert_eq!(answer.len(), 1 + 2 * PACKET_BYTES);
             let (s1, s2) = answer[1..].split_at(PACKET_BYTES);
@@ -262,8 +280,14 @@ mod tests {
     #[test]
     fn another_protocol_is_named() {
         let mut server = ServerHandshake::new(1);
-        for (bytes, word) in [(&b"GET / HTTP/1.1"[..], "HTTP"), (&[0x16, 3, 1], "TLS"), (&[6], "RTMPE")] {
-            let Err(error) = server.handle(&mut BytesMut::from(bytes)) else { panic!("taken") };
+        for (bytes, word) in [
+            (&b"GET / HTTP/1.1"[..], "HTTP"),
+            (&[0x16, 3, 1], "TLS"),
+            (&[6], "RTMPE"),
+        ] {
+            let Err(error) = server.handle(&mut BytesMut::from(bytes)) else {
+                panic!("taken")
+            };
             assert!(error.to_string().contains(word), "{error}");
         }
     }

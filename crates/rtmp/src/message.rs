@@ -77,7 +77,11 @@ pub(crate) fn command(name: &str, transaction: f64, rest: &[Value]) -> Bytes {
 
 /// The information object of `onStatus` (7.2.2).
 pub(crate) fn status(level: &str, code: &str, description: &str) -> Value {
-    Value::object([("level", level.into()), ("code", code.into()), ("description", description.into())])
+    Value::object([
+        ("level", level.into()),
+        ("code", code.into()),
+        ("description", description.into()),
+    ])
 }
 
 /// Tags of an aggregate message (7.1.6): type, timestamp, body.

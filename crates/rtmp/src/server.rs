@@ -216,7 +216,9 @@ impl ServerSession {
 
     /// The peer may publish what it asked for.
     pub fn accept_publish(&mut self, now: Micros) {
-        let Phase::Asked { stream } = self.phase else { return };
+        let Phase::Asked { stream } = self.phase else {
+            return;
+        };
         self.phase = Phase::Publishing { stream };
         self.has_published = true;
         self.last_input_at = now;
@@ -225,7 +227,13 @@ impl ServerSession {
         let mut out = BytesMut::new();
         let begin = message::user_control(control::STREAM_BEGIN, stream);
         self.write_control(&mut out, types::USER_CONTROL, &begin);
-        self.write_status(&mut out, stream, "status", "NetStream.Publish.Start", "Publishing has begun.");
+        self.write_status(
+            &mut out,
+            stream,
+            "status",
+            "NetStream.Publish.Start",
+            "Publishing has begun.",
+        );
         self.send(out);
     }
 
@@ -300,7 +308,9 @@ impl ServerSession {
                 let bytes = control_value(&message, "Set Chunk Size")?;
                 // The top bit must be zero; more than a message can be long (0xFFFFFF) makes no difference (5.4.1).
                 if bytes == 0 || bytes > i32::MAX as u32 {
-                    return Err(Error::Malformed { what: "Set Chunk Size" });
+                    return Err(Error::Malformed {
+                        what: "Set Chunk Size",
+                    });
                 }
                 self.reader.set_chunk_bytes(bytes as usize);
             }
@@ -335,7 +345,11 @@ impl ServerSession {
         }
         self.stats.media_messages += 1;
         let timestamp_ms = self.unwrapper.unwrap(timestamp);
-        self.output.push_back(Output::Event(Event::Media { kind, timestamp_ms, body }));
+        self.output.push_back(Output::Event(Event::Media {
+            kind,
+            timestamp_ms,
+            body,
+        }));
     }
 
     /// The tags' times are moved so that the first one's is the message's (7.1.6).
@@ -355,7 +369,9 @@ impl ServerSession {
     }
 
     fn user_control(&mut self, payload: &[u8]) -> Result<(), Error> {
-        let (event, value) = payload.split_first_chunk::<2>().ok_or(Error::Malformed { what: "User Control" })?;
+        let (event, value) = payload
+            .split_first_chunk::<2>()
+            .ok_or(Error::Malformed { what: "User Control" })?;
         if u16::from_be_bytes(*event) == control::PING_REQUEST {
             let value = message::u32_of(value).ok_or(Error::Malformed { what: "Ping Request" })?;
             let mut out = BytesMut::new();
@@ -369,7 +385,11 @@ impl ServerSession {
     fn check_command_length(&self, message: &Message) -> Result<(), Error> {
         let (found, limit) = (message.payload.len(), self.limits.command_bytes_max);
         if found > limit {
-            return Err(Error::MessageTooLong { type_id: message.type_id, found, limit });
+            return Err(Error::MessageTooLong {
+                type_id: message.type_id,
+                found,
+                limit,
+            });
         }
         Ok(())
     }
@@ -379,15 +399,21 @@ impl ServerSession {
         match self.phase {
             Phase::Asked { .. } | Phase::Over => return Ok(()),
             Phase::Handshake if now >= self.started_at + limits.handshake_timeout => {
-                return Err(Error::HandshakeTimeout { limit_ms: limits.handshake_timeout / 1000 });
+                return Err(Error::HandshakeTimeout {
+                    limit_ms: limits.handshake_timeout / 1000,
+                });
             }
             Phase::Open if !self.has_published && now >= self.started_at + limits.publish_timeout => {
-                return Err(Error::PublishTimeout { limit_ms: limits.publish_timeout / 1000 });
+                return Err(Error::PublishTimeout {
+                    limit_ms: limits.publish_timeout / 1000,
+                });
             }
             _ => {}
         }
         if now >= self.last_input_at + limits.idle_timeout {
-            return Err(Error::Idle { limit_ms: limits.idle_timeout / 1000 });
+            return Err(Error::Idle {
+                limit_ms: limits.idle_timeout / 1000,
+            });
         }
         if self.phase != Phase::Handshake
             && !self.is_ping_sent
@@ -409,17 +435,27 @@ impl ServerSession {
         self.acknowledged = self.stats.bytes_in;
         let mut out = BytesMut::new();
         // A sequence number of 32 bits that wraps (5.4.3).
-        self.write_control(&mut out, types::ACKNOWLEDGEMENT, &(self.acknowledged as u32).to_be_bytes());
+        self.write_control(
+            &mut out,
+            types::ACKNOWLEDGEMENT,
+            &(self.acknowledged as u32).to_be_bytes(),
+        );
         self.send(out);
     }
 
     fn write_control(&mut self, out: &mut BytesMut, type_id: u8, payload: &[u8]) {
-        self.writer.write(out, chunk_streams::CONTROL, type_id, 0, 0, &[payload]);
+        self.writer
+            .write(out, chunk_streams::CONTROL, type_id, 0, 0, &[payload]);
     }
 
     fn write_command(&mut self, out: &mut BytesMut, stream: u32, payload: &[u8]) {
-        let chunk_stream = if stream == 0 { chunk_streams::COMMAND } else { chunk_streams::STATUS };
-        self.writer.write(out, chunk_stream, types::COMMAND_AMF0, stream, 0, &[payload]);
+        let chunk_stream = if stream == 0 {
+            chunk_streams::COMMAND
+        } else {
+            chunk_streams::STATUS
+        };
+        self.writer
+            .write(out, chunk_stream, types::COMMAND_AMF0, stream, 0, &[payload]);
     }
 
     fn write_status(&mut self, out: &mut BytesMut, stream: u32, level: &str, code: &str, sentence: &str) {

@@ -36,7 +36,11 @@ impl AvcStream {
         let config = h264::parse_config(record)?;
         let length_size = h264::record_length_size(record)?;
         let sets = parameter_sets(&config.record);
-        Ok(Self { config, length_size, sets })
+        Ok(Self {
+            config,
+            length_size,
+            sets,
+        })
     }
 
     /// The configuration in force.
@@ -59,7 +63,11 @@ impl AvcStream {
         if out.len() < source.len() / 2 {
             out = Bytes::copy_from_slice(&out);
         }
-        let new_config = if unit.has_parameter_sets { self.compare(&source, length_size) } else { None };
+        let new_config = if unit.has_parameter_sets {
+            self.compare(&source, length_size)
+        } else {
+            None
+        };
         AvcSample {
             data: out,
             is_sync: unit.is_idr,
@@ -83,7 +91,9 @@ impl AvcStream {
                 return here;
             }
             let in_force = self.sets.iter().map(|set| &set[..]);
-            in_force.filter(|nal| h264::nal_type(nal) == Some(wanted)).collect()
+            in_force
+                .filter(|nal| h264::nal_type(nal) == Some(wanted))
+                .collect()
         };
         let config = h264::config_from_parameter_sets(of_type(NalType::Sps), of_type(NalType::Pps)).ok()?;
         if config.record == self.config.record {
@@ -104,7 +114,9 @@ fn parameter_sets(record: &Bytes) -> Vec<Bytes> {
         let Some(count) = record.get(at) else { return sets };
         at += 1;
         for _ in 0..count & mask {
-            let Some(length) = record.get(at..at + 2) else { return sets };
+            let Some(length) = record.get(at..at + 2) else {
+                return sets;
+            };
             let start = at + 2;
             at = start + usize::from(u16::from_be_bytes([length[0], length[1]]));
             if at > record.len() {
@@ -125,3 +137,7 @@ fn with_lengths(data: &[u8]) -> Bytes {
     }
     out.freeze()
 }
+
+#[cfg(test)]
+#[path = "avc_tests.rs"]
+mod tests;

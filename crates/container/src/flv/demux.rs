@@ -76,7 +76,11 @@ pub struct Demuxer {
 impl Demuxer {
     /// A reader at the start of a file. Tags longer than `tag_bytes_max` are refused.
     pub fn new(tag_bytes_max: usize) -> Self {
-        Self { is_header_read: false, tag_bytes_max, last_ms: None }
+        Self {
+            is_header_read: false,
+            tag_bytes_max,
+            last_ms: None,
+        }
     }
 
     /// The next tag, taking its bytes from `input`. `None`: more are needed; what is left in `input` must stay in
@@ -85,7 +89,9 @@ impl Demuxer {
         if !self.is_header_read && !self.file_header(input)? {
             return Ok(None);
         }
-        let Some(head) = input.first_chunk::<TAG_HEADER_BYTES>().copied() else { return Ok(None) };
+        let Some(head) = input.first_chunk::<TAG_HEADER_BYTES>().copied() else {
+            return Ok(None);
+        };
         let kind = match head[0] & 0x1f {
             8 => TagKind::Audio,
             9 => TagKind::Video,
@@ -97,7 +103,10 @@ impl Demuxer {
         }
         let length = u32::from_be_bytes([0, head[1], head[2], head[3]]) as usize;
         if length > self.tag_bytes_max {
-            return Err(FileError::TagTooLong { found: length, limit: self.tag_bytes_max });
+            return Err(FileError::TagTooLong {
+                found: length,
+                limit: self.tag_bytes_max,
+            });
         }
         // Waiting for the four bytes behind it costs nothing: writers flush them with the tag. They are not checked,
         // too many writers get them wrong.
@@ -109,7 +118,11 @@ impl Demuxer {
         let body = input.split_to(length).freeze();
         input.advance(PREVIOUS_TAG_SIZE_BYTES);
         let timestamp = u32::from_be_bytes([head[7], head[4], head[5], head[6]]);
-        Ok(Some(FileTag { kind, timestamp_ms: self.unwrap(timestamp), body }))
+        Ok(Some(FileTag {
+            kind,
+            timestamp_ms: self.unwrap(timestamp),
+            body,
+        }))
     }
 
     /// Bytes that `input` should have room for beyond what it holds to complete the next tag; 0 if that is unknown.
@@ -130,7 +143,9 @@ impl Demuxer {
         if input[..count] != expected[..count] {
             return Err(FileError::Signature);
         }
-        let Some(head) = input.first_chunk::<FILE_HEADER_BYTES>() else { return Ok(false) };
+        let Some(head) = input.first_chunk::<FILE_HEADER_BYTES>() else {
+            return Ok(false);
+        };
         let found = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) as usize;
         if !(FILE_HEADER_BYTES..=FILE_HEADER_BYTES_MAX).contains(&found) {
             return Err(FileError::HeaderLength { found });
@@ -150,7 +165,11 @@ impl Demuxer {
             None => timestamp,
             Some(last) => {
                 let step = (timestamp - last).rem_euclid(TIME_MODULUS);
-                last + if step >= TIME_MODULUS / 2 { step - TIME_MODULUS } else { step }
+                last + if step >= TIME_MODULUS / 2 {
+                    step - TIME_MODULUS
+                } else {
+                    step
+                }
             }
         };
         self.last_ms = Some(value);

@@ -22,7 +22,9 @@ pub enum Mp3Error {
 
 /// The configuration that the first frame of a tag says.
 pub fn parse_mp3_config(frame: &[u8]) -> Result<AudioConfig, Mp3Error> {
-    let Some(&[0xff, second, third, fourth]) = frame.first_chunk() else { return Err(Mp3Error::NoHeader) };
+    let Some(&[0xff, second, third, fourth]) = frame.first_chunk() else {
+        return Err(Mp3Error::NoHeader);
+    };
     let rate_index = usize::from(third >> 2 & 3);
     if second & 0xe0 != 0xe0 || rate_index == 3 || third >> 4 == 15 {
         return Err(Mp3Error::NoHeader);
@@ -39,7 +41,8 @@ pub fn parse_mp3_config(frame: &[u8]) -> Result<AudioConfig, Mp3Error> {
         0 => (4, 576),
         _ => return Err(Mp3Error::NoHeader),
     };
-    let sample_rate = NonZeroU32::new([44_100, 48_000, 32_000][rate_index] / divisor).ok_or(Mp3Error::NoHeader)?;
+    let sample_rate =
+        NonZeroU32::new([44_100, 48_000, 32_000][rate_index] / divisor).ok_or(Mp3Error::NoHeader)?;
     Ok(AudioConfig {
         codec: AudioCodec::Mp3,
         record: Bytes::new(),

@@ -27,7 +27,10 @@ pub enum AvcPacket {
 pub fn avc_body_header(packet: AvcPacket) -> [u8; AVC_BODY_HEADER_BYTES] {
     match packet {
         AvcPacket::SequenceHeader => [0x17, 0, 0, 0, 0],
-        AvcPacket::Nalus { is_sync, composition_time_ms } => {
+        AvcPacket::Nalus {
+            is_sync,
+            composition_time_ms,
+        } => {
             let [_, a, b, c] = composition_time_ms.to_be_bytes();
             [if is_sync { 0x17 } else { 0x27 }, 1, a, b, c]
         }
@@ -114,24 +117,42 @@ impl Muxer {
 
     /// The H.264 configuration.
     pub fn avc_config(self, out: &mut BytesMut, timestamp_ms: i64, record: &[u8]) {
-        self.tag(out, TagKind::Video, timestamp_ms, &[&avc_body_header(AvcPacket::SequenceHeader), record]);
+        self.tag(
+            out,
+            TagKind::Video,
+            timestamp_ms,
+            &[&avc_body_header(AvcPacket::SequenceHeader), record],
+        );
     }
 
     /// One H.264 access unit, NAL units with 4-byte lengths.
     pub fn avc_sample(self, out: &mut BytesMut, dts_ms: i64, pts_ms: i64, is_sync: bool, data: &[u8]) {
         let composition_time_ms = (pts_ms - dts_ms).clamp(-0x80_0000, 0x7f_ffff) as i32;
-        let head = avc_body_header(AvcPacket::Nalus { is_sync, composition_time_ms });
+        let head = avc_body_header(AvcPacket::Nalus {
+            is_sync,
+            composition_time_ms,
+        });
         self.tag(out, TagKind::Video, dts_ms, &[&head, data]);
     }
 
     /// The AAC configuration.
     pub fn aac_config(self, out: &mut BytesMut, timestamp_ms: i64, record: &[u8]) {
-        self.tag(out, TagKind::Audio, timestamp_ms, &[&aac_body_header(true), record]);
+        self.tag(
+            out,
+            TagKind::Audio,
+            timestamp_ms,
+            &[&aac_body_header(true), record],
+        );
     }
 
     /// One AAC access unit.
     pub fn aac_sample(self, out: &mut BytesMut, timestamp_ms: i64, data: &[u8]) {
-        self.tag(out, TagKind::Audio, timestamp_ms, &[&aac_body_header(false), data]);
+        self.tag(
+            out,
+            TagKind::Audio,
+            timestamp_ms,
+            &[&aac_body_header(false), data],
+        );
     }
 
     /// One MP3 frame.

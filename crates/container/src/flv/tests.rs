@@ -15,14 +15,25 @@ fn video_bodies() {
     let data = Bytes::from_static(&[9, 9]);
     for (bytes, expected) in [
         (&[][..], Ok(VideoTag::Nothing)),
-        (&[0x17, 0, 0, 0, 0, 9, 9], Ok(VideoTag::SequenceHeader(data.clone()))),
+        (
+            &[0x17, 0, 0, 0, 0, 9, 9],
+            Ok(VideoTag::SequenceHeader(data.clone())),
+        ),
         (
             &[0x27, 1, 0xff, 0xff, 0xd6, 9, 9],
-            Ok(VideoTag::Nalus { is_key_flag: false, composition_time_ms: -42, data: data.clone() }),
+            Ok(VideoTag::Nalus {
+                is_key_flag: false,
+                composition_time_ms: -42,
+                data: data.clone(),
+            }),
         ),
         (
             &[0x17, 1, 0, 0, 80, 9, 9],
-            Ok(VideoTag::Nalus { is_key_flag: true, composition_time_ms: 80, data: data.clone() }),
+            Ok(VideoTag::Nalus {
+                is_key_flag: true,
+                composition_time_ms: 80,
+                data: data.clone(),
+            }),
         ),
         (&[0x17, 2], Ok(VideoTag::EndOfSequence)),
         (&[0x17, 2, 0, 0, 0], Ok(VideoTag::EndOfSequence)),
@@ -30,8 +41,21 @@ fn video_bodies() {
         (&[0x12, 0, 0], Ok(VideoTag::Unsupported(Codec::Video(2)))),
         (b"\x90hvc1xyz", Ok(VideoTag::Unsupported(Codec::FourCc(*b"hvc1")))),
         (b"\x90hv", Ok(VideoTag::Unsupported(Codec::FourCc([0; 4])))),
-        (&[0x17], Err(Error::Truncated { what: "video", found: 1, expected: 5 })),
-        (&[0x17, 7, 0, 0, 0], Err(Error::PacketType { what: "video", found: 7 })),
+        (
+            &[0x17],
+            Err(Error::Truncated {
+                what: "video",
+                found: 1,
+                expected: 5,
+            }),
+        ),
+        (
+            &[0x17, 7, 0, 0, 0],
+            Err(Error::PacketType {
+                what: "video",
+                found: 7,
+            }),
+        ),
     ] {
         assert_eq!(video(bytes), expected, "{bytes:x?}");
     }
@@ -50,8 +74,21 @@ fn audio_bodies() {
         (&[0x2f, 9, 9], Ok(AudioTag::Mp3(data.clone()))),
         (&[0xb6, 9], Ok(AudioTag::Unsupported(Codec::Audio(11)))),
         (b"\x90Opus", Ok(AudioTag::Unsupported(Codec::FourCc(*b"Opus")))),
-        (&[0xaf], Err(Error::Truncated { what: "audio", found: 1, expected: 2 })),
-        (&[0xaf, 5, 1], Err(Error::PacketType { what: "audio", found: 5 })),
+        (
+            &[0xaf],
+            Err(Error::Truncated {
+                what: "audio",
+                found: 1,
+                expected: 2,
+            }),
+        ),
+        (
+            &[0xaf, 5, 1],
+            Err(Error::PacketType {
+                what: "audio",
+                found: 5,
+            }),
+        ),
     ] {
         assert_eq!(audio(bytes), expected, "{bytes:x?}");
     }
@@ -60,18 +97,29 @@ fn audio_bodies() {
 #[test]
 fn bodies_are_slices() {
     let body = Bytes::from(vec![0x27, 1, 0, 0, 0, 1, 2, 3, 4]);
-    let Ok(VideoTag::Nalus { data, .. }) = parse_video(&body) else { panic!("no NAL units") };
+    let Ok(VideoTag::Nalus { data, .. }) = parse_video(&body) else {
+        panic!("no NAL units")
+    };
     assert_eq!(data.as_ptr(), body[5..].as_ptr());
 }
 
 #[test]
 fn mp3_headers() {
     let config = parse_mp3_config(&[0xff, 0xfb, 0x90, 0x64]).unwrap();
-    assert_eq!((config.sample_rate.get(), config.channels, config.frame_samples), (44_100, 2, 1152));
+    assert_eq!(
+        (config.sample_rate.get(), config.channels, config.frame_samples),
+        (44_100, 2, 1152)
+    );
     assert_eq!(config.codec_string, "mp4a.6B");
     let config = parse_mp3_config(&[0xff, 0xf3, 0x44, 0xc4]).unwrap();
-    assert_eq!((config.sample_rate.get(), config.channels, config.frame_samples), (24_000, 1, 576));
-    assert_eq!(parse_mp3_config(&[0xff, 0xfd, 0x90, 0x64]), Err(Mp3Error::Layer { found: 2 }));
+    assert_eq!(
+        (config.sample_rate.get(), config.channels, config.frame_samples),
+        (24_000, 1, 576)
+    );
+    assert_eq!(
+        parse_mp3_config(&[0xff, 0xfd, 0x90, 0x64]),
+        Err(Mp3Error::Layer { found: 2 })
+    );
     assert_eq!(parse_mp3_config(b"ID3"), Err(Mp3Error::NoHeader));
 }
 
@@ -80,11 +128,23 @@ fn mp3_headers() {
 fn files_round_trip_in_pieces() {
     let mut file = BytesMut::new();
     Muxer.header(&mut file, true, true);
-    Muxer.metadata(&mut file, &[("framerate", MetadataValue::Number(30.0)), ("encoder", MetadataValue::Text("x"))]);
+    Muxer.metadata(
+        &mut file,
+        &[
+            ("framerate", MetadataValue::Number(30.0)),
+            ("encoder", MetadataValue::Text("x")),
+        ],
+    );
     Muxer.avc_config(&mut file, 0, b"record");
     Muxer.aac_config(&mut file, 0, &[0x12, 0x10]);
     for frame in 0..20i64 {
-        Muxer.avc_sample(&mut file, frame * 40, frame * 40 + 80, frame == 0, &vec![frame as u8; 100]);
+        Muxer.avc_sample(
+            &mut file,
+            frame * 40,
+            frame * 40 + 80,
+            frame == 0,
+            &vec![frame as u8; 100],
+        );
         Muxer.aac_sample(&mut file, frame * 40, &[frame as u8; 7]);
     }
     for step in [1, 2, 7, 64, 10_000] {
@@ -102,7 +162,11 @@ fn files_round_trip_in_pieces() {
         assert_eq!(tags[0].kind, TagKind::Script);
         let last = &tags[41];
         assert_eq!((last.kind, last.timestamp_ms), (TagKind::Video, 760));
-        let expected = VideoTag::Nalus { is_key_flag: false, composition_time_ms: 80, data: vec![19; 100].into() };
+        let expected = VideoTag::Nalus {
+            is_key_flag: false,
+            composition_time_ms: 80,
+            data: vec![19; 100].into(),
+        };
         assert_eq!(parse_video(&last.body), Ok(expected));
     }
 }
@@ -116,8 +180,9 @@ fn times_go_on_over_31_bits() {
         Muxer.tag(&mut file, TagKind::Video, start + step, &[]);
     }
     let mut demuxer = Demuxer::new(16);
-    let times: Vec<i64> =
-        std::iter::from_fn(|| demuxer.next(&mut file).unwrap()).map(|tag| tag.timestamp_ms - start).collect();
+    let times: Vec<i64> = std::iter::from_fn(|| demuxer.next(&mut file).unwrap())
+        .map(|tag| tag.timestamp_ms - start)
+        .collect();
     assert_eq!(times, [0, 40, 80, 60, 3_600_000]);
 }
 
@@ -125,13 +190,19 @@ fn times_go_on_over_31_bits() {
 fn what_is_not_flv_is_refused() {
     let refuse = |bytes: &[u8]| Demuxer::new(100).next(&mut BytesMut::from(bytes)).unwrap_err();
     assert_eq!(refuse(b"RIFF"), FileError::Signature);
-    assert_eq!(refuse(b"FLV\x01\x05\x01\0\0\0"), FileError::HeaderLength { found: 0x0100_0000 });
+    assert_eq!(
+        refuse(b"FLV\x01\x05\x01\0\0\0"),
+        FileError::HeaderLength { found: 0x0100_0000 }
+    );
     let head = b"FLV\x01\x05\0\0\0\x09\0\0\0\0";
     let with = |tag: &[u8]| refuse(&[&head[..], tag].concat());
     assert_eq!(with(&[7; 11]), FileError::TagType { found: 7 });
     assert_eq!(with(&[0x29; 11]), FileError::Encrypted);
     assert_eq!(
         with(&[9, 0, 0, 101, 0, 0, 0, 0, 0, 0, 0]),
-        FileError::TagTooLong { found: 101, limit: 100 }
+        FileError::TagTooLong {
+            found: 101,
+            limit: 100
+        }
     );
 }

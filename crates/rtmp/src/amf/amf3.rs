@@ -14,7 +14,12 @@ pub fn decode3(bytes: &[u8], limits: &Limits) -> Result<Vec<Value>, Error> {
 
 /// One AMF3 value. The reference tables begin anew with it, as in an AMF0 message that switches (AMF 0, 2.17... "avmplus").
 pub(super) fn value(decoder: &mut Decoder<'_>, depth: u32) -> Result<Value, Error> {
-    Reader { decoder, texts: Vec::new(), traits: Vec::new() }.value(depth)
+    Reader {
+        decoder,
+        texts: Vec::new(),
+        traits: Vec::new(),
+    }
+    .value(depth)
 }
 
 struct Traits {
@@ -80,7 +85,11 @@ impl Reader<'_, '_> {
         let head = self.u29()?;
         let number = (head >> 1) as usize;
         if head & 1 == 0 {
-            let length = self.texts.get(number).ok_or(Error::Reference { index: number })?.len();
+            let length = self
+                .texts
+                .get(number)
+                .ok_or(Error::Reference { index: number })?
+                .len();
             // References cost what they expand to, or a few bytes could become gigabytes.
             self.decoder.charge_text(length)?;
             return Ok(self.texts[number].clone());
@@ -101,7 +110,9 @@ impl Reader<'_, '_> {
     }
 
     fn array(&mut self, depth: u32) -> Result<Value, Error> {
-        let Some(count) = self.inline_length()? else { return Ok(Value::Undefined) };
+        let Some(count) = self.inline_length()? else {
+            return Ok(Value::Undefined);
+        };
         let mut properties = Vec::new();
         loop {
             let key = self.text()?;
@@ -120,7 +131,12 @@ impl Reader<'_, '_> {
         if properties.is_empty() {
             return Ok(Value::StrictArray(values));
         }
-        properties.extend(values.into_iter().enumerate().map(|(index, value)| (index.to_string(), value)));
+        properties.extend(
+            values
+                .into_iter()
+                .enumerate()
+                .map(|(index, value)| (index.to_string(), value)),
+        );
         Ok(Value::EcmaArray(properties))
     }
 

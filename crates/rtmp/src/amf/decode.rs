@@ -23,7 +23,12 @@ pub struct Decoder<'a> {
 impl<'a> Decoder<'a> {
     /// A decoder at the start of `bytes`.
     pub fn new(bytes: &'a [u8], limits: &'a Limits) -> Self {
-        Self { rest: bytes, limits, values: 0, text_bytes: 0 }
+        Self {
+            rest: bytes,
+            limits,
+            values: 0,
+            text_bytes: 0,
+        }
     }
 
     /// Everything is read.
@@ -102,11 +107,17 @@ impl<'a> Decoder<'a> {
     /// Counts one more value at that depth.
     pub(super) fn enter(&mut self, depth: u32) -> Result<(), Error> {
         if depth > self.limits.depth_max {
-            return Err(Error::Limit { what: "levels", limit: self.limits.depth_max as usize });
+            return Err(Error::Limit {
+                what: "levels",
+                limit: self.limits.depth_max as usize,
+            });
         }
         self.values += 1;
         if self.values > self.limits.values_max {
-            return Err(Error::Limit { what: "values", limit: self.limits.values_max as usize });
+            return Err(Error::Limit {
+                what: "values",
+                limit: self.limits.values_max as usize,
+            });
         }
         Ok(())
     }
@@ -115,7 +126,10 @@ impl<'a> Decoder<'a> {
     pub(super) fn charge_text(&mut self, bytes: usize) -> Result<(), Error> {
         self.text_bytes = self.text_bytes.saturating_add(bytes);
         if self.text_bytes > self.limits.text_bytes_max {
-            return Err(Error::Limit { what: "bytes of text", limit: self.limits.text_bytes_max });
+            return Err(Error::Limit {
+                what: "bytes of text",
+                limit: self.limits.text_bytes_max,
+            });
         }
         Ok(())
     }

@@ -107,7 +107,9 @@ impl ChunkReader {
                 continue;
             }
             let known = self.find(input);
-            let Some(header) = self.header(input, known)? else { return Ok(None) };
+            let Some(header) = self.header(input, known)? else {
+                return Ok(None);
+            };
             if let Some(index) = known
                 && let Some(gather) = &self.streams[index].gather
             {
@@ -140,7 +142,9 @@ impl ChunkReader {
 
     /// Reads the header at the front of `input` and leaves it there; `None` if it is incomplete.
     fn header(&self, input: &[u8], known: Option<usize>) -> Result<Option<Header>, Error> {
-        let Some((chunk_stream, basic)) = chunk_stream_id(input) else { return Ok(None) };
+        let Some((chunk_stream, basic)) = chunk_stream_id(input) else {
+            return Ok(None);
+        };
         let format = input[0] >> 6;
         let last = known.map(|index| &self.streams[index]);
         // A first header of form 1 is known from old librtmp (its stream id is 0 then); forms 2 and 3 say too little.
@@ -174,7 +178,9 @@ impl ChunkReader {
             header.stream_id = u32::from_le_bytes([rest[7], rest[8], rest[9], rest[10]]);
         }
         if header.is_extended {
-            let Some(&extended) = rest[length..].first_chunk::<4>() else { return Ok(None) };
+            let Some(&extended) = rest[length..].first_chunk::<4>() else {
+                return Ok(None);
+            };
             let extended = u32::from_be_bytes(extended);
             if format <= 2 {
                 header.field = extended;
@@ -195,13 +201,21 @@ impl ChunkReader {
         if header.format == 3 || is_same && header.format != 0 {
             return Ok(());
         }
-        Err(Error::MessageInterrupted { chunk_stream: stream.id, received, expected: stream.length })
+        Err(Error::MessageInterrupted {
+            chunk_stream: stream.id,
+            received,
+            expected: stream.length,
+        })
     }
 
     fn check_length(&self, header: &Header) -> Result<(), Error> {
         if header.length > self.message_bytes_max {
             let (type_id, found, limit) = (header.type_id, header.length, self.message_bytes_max);
-            return Err(Error::MessageTooLong { type_id, found, limit });
+            return Err(Error::MessageTooLong {
+                type_id,
+                found,
+                limit,
+            });
         }
         Ok(())
     }
@@ -211,10 +225,15 @@ impl ChunkReader {
         let index = match known {
             Some(index) => index,
             None if self.streams.len() >= self.limits.chunk_streams_max => {
-                return Err(Error::ChunkStreams { limit: self.limits.chunk_streams_max });
+                return Err(Error::ChunkStreams {
+                    limit: self.limits.chunk_streams_max,
+                });
             }
             None => {
-                self.streams.push(ChunkStream { id: header.chunk_stream, ..ChunkStream::default() });
+                self.streams.push(ChunkStream {
+                    id: header.chunk_stream,
+                    ..ChunkStream::default()
+                });
                 self.streams.len() - 1
             }
         };
@@ -263,7 +282,10 @@ impl ChunkReader {
     ) -> Result<usize, Error> {
         let found = self.partial_bytes + header.length;
         if found > self.limits.partial_bytes_max {
-            return Err(Error::PartialBytes { found, limit: self.limits.partial_bytes_max });
+            return Err(Error::PartialBytes {
+                found,
+                limit: self.limits.partial_bytes_max,
+            });
         }
         let index = self.commit(header, known)?;
         input.advance(header.bytes);

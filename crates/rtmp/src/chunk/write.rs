@@ -24,7 +24,10 @@ struct Last {
 
 impl Default for ChunkWriter {
     fn default() -> Self {
-        Self { chunk_bytes: CHUNK_BYTES_DEFAULT, streams: Vec::new() }
+        Self {
+            chunk_bytes: CHUNK_BYTES_DEFAULT,
+            streams: Vec::new(),
+        }
     }
 }
 
@@ -47,9 +50,19 @@ impl ChunkWriter {
         parts: &[&[u8]],
     ) {
         let length = parts.iter().map(|part| part.len()).sum();
-        let slot = self.streams.iter().position(|last| last.chunk_stream == chunk_stream);
+        let slot = self
+            .streams
+            .iter()
+            .position(|last| last.chunk_stream == chunk_stream);
         let last = slot.map(|slot| self.streams[slot]);
-        let mut now = Last { chunk_stream, timestamp, delta: None, length, type_id, stream_id };
+        let mut now = Last {
+            chunk_stream,
+            timestamp,
+            delta: None,
+            length,
+            type_id,
+            stream_id,
+        };
         let (format, field) = choose_form(last, &mut now);
         match slot {
             Some(slot) => self.streams[slot] = now,
@@ -92,7 +105,9 @@ impl ChunkWriter {
 
 /// The header form and its timestamp field.
 fn choose_form(last: Option<Last>, now: &mut Last) -> (u8, u32) {
-    let Some(last) = last else { return (0, now.timestamp) };
+    let Some(last) = last else {
+        return (0, now.timestamp);
+    };
     // A step back has no delta.
     if last.stream_id != now.stream_id || now.timestamp < last.timestamp {
         return (0, now.timestamp);

@@ -2,7 +2,9 @@
 
 use bytes::BytesMut;
 
-use super::{CHUNK_BYTES, ConnectInfo, Event, Output, Phase, PublishRequest, ServerSession, WINDOW_ACK_BYTES};
+use super::{
+    CHUNK_BYTES, ConnectInfo, Event, Output, Phase, PublishRequest, ServerSession, WINDOW_ACK_BYTES,
+};
 use crate::Error;
 use crate::amf::Value;
 use crate::message::{self, types};
@@ -18,7 +20,10 @@ impl ServerSession {
         let transaction = values.get(1).and_then(Value::as_number).unwrap_or(0.0);
         if self.connect.is_none() && name != "connect" {
             let command = name.to_owned();
-            return Err(Error::Command { command, why: "the first command is connect" });
+            return Err(Error::Command {
+                command,
+                why: "the first command is connect",
+            });
         }
         // Encoders put the stream's name third, behind a null.
         let argument = values.get(3).and_then(Value::as_str).unwrap_or_default();
@@ -63,18 +68,34 @@ impl ServerSession {
             }
         } else {
             let timestamp_ms = self.unwrapper.unwrap(timestamp);
-            Event::Data { name, timestamp_ms, values: values.collect() }
+            Event::Data {
+                name,
+                timestamp_ms,
+                values: values.collect(),
+            }
         };
         self.output.push_back(Output::Event(event));
     }
 
     fn connect(&mut self, transaction: f64, object: Option<&Value>) -> Result<(), Error> {
         if self.connect.is_some() {
-            return Err(Error::Command { command: "connect".into(), why: "the connection has one already" });
+            return Err(Error::Command {
+                command: "connect".into(),
+                why: "the connection has one already",
+            });
         }
-        let text = |key| object.and_then(|object| object.get(key)).and_then(Value::as_str).unwrap_or_default();
+        let text = |key| {
+            object
+                .and_then(|object| object.get(key))
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         let four_cc_list = match object.and_then(|object| object.get("fourCcList")) {
-            Some(Value::StrictArray(list)) => list.iter().filter_map(|item| item.as_str()).map(Into::into).collect(),
+            Some(Value::StrictArray(list)) => list
+                .iter()
+                .filter_map(|item| item.as_str())
+                .map(Into::into)
+                .collect(),
             _ => Vec::new(),
         };
         let info = ConnectInfo {
@@ -83,7 +104,9 @@ impl ServerSession {
             flash_version: text("flashVer").to_owned(),
             four_cc_list,
         };
-        let encoding = object.and_then(|object| object.get("objectEncoding")).and_then(Value::as_number);
+        let encoding = object
+            .and_then(|object| object.get("objectEncoding"))
+            .and_then(Value::as_number);
         let properties = Value::object([("fmsVer", "FMS/3,5,3,888".into()), ("capabilities", 127.0.into())]);
         let information = Value::object([
             ("level", "status".into()),
@@ -95,7 +118,11 @@ impl ServerSession {
         self.write_control(&mut out, types::WINDOW_ACK_SIZE, &WINDOW_ACK_BYTES.to_be_bytes());
         let [a, b, c, d] = WINDOW_ACK_BYTES.to_be_bytes();
         self.write_control(&mut out, types::SET_PEER_BANDWIDTH, &[a, b, c, d, LIMIT_DYNAMIC]);
-        self.write_control(&mut out, types::SET_CHUNK_SIZE, &(CHUNK_BYTES as u32).to_be_bytes());
+        self.write_control(
+            &mut out,
+            types::SET_CHUNK_SIZE,
+            &(CHUNK_BYTES as u32).to_be_bytes(),
+        );
         self.writer.set_chunk_bytes(CHUNK_BYTES);
         let payload = message::command("_result", transaction, &[properties, information]);
         self.write_command(&mut out, 0, &payload);
@@ -107,10 +134,16 @@ impl ServerSession {
 
     fn create_stream(&mut self, transaction: f64) -> Result<(), Error> {
         if self.streams_created >= self.limits.message_streams_max {
-            return Err(Error::Command { command: "createStream".into(), why: "too many streams" });
+            return Err(Error::Command {
+                command: "createStream".into(),
+                why: "too many streams",
+            });
         }
         self.streams_created += 1;
-        self.reply(transaction, &[Value::Null, f64::from(self.streams_created).into()]);
+        self.reply(
+            transaction,
+            &[Value::Null, f64::from(self.streams_created).into()],
+        );
         Ok(())
     }
 
@@ -124,24 +157,39 @@ impl ServerSession {
         }
         let info = self.connect.clone().unwrap_or_default();
         let (app, stream_key, query) = split_name(&info.app, name);
-        let request = PublishRequest { app, stream_key, query, flash_version: info.flash_version };
+        let request = PublishRequest {
+            app,
+            stream_key,
+            query,
+            flash_version: info.flash_version,
+        };
         self.phase = Phase::Asked { stream };
-        self.output.push_back(Output::Event(Event::PublishRequested(request)));
+        self.output
+            .push_back(Output::Event(Event::PublishRequested(request)));
         Ok(())
     }
 
     fn unpublish(&mut self) {
-        let Phase::Publishing { stream } = self.phase else { return };
+        let Phase::Publishing { stream } = self.phase else {
+            return;
+        };
         self.phase = Phase::Open;
         let mut out = BytesMut::new();
-        self.write_status(&mut out, stream, "status", "NetStream.Unpublish.Success", "Publishing has ended.");
+        self.write_status(
+            &mut out,
+            stream,
+            "status",
+            "NetStream.Unpublish.Success",
+            "Publishing has ended.",
+        );
         self.send(out);
         self.output.push_back(Output::Event(Event::Unpublished));
     }
 
     fn refuse_play(&mut self, stream: u32) {
         let mut out = BytesMut::new();
-        let sentence = "This server takes streams over RTMP but does not play them; open its watch page, HLS or DASH.";
+        let sentence =
+            "This server takes streams over RTMP but does not play them; open its watch page, HLS or DASH.";
         self.write_status(&mut out, stream, "error", "NetStream.Play.Failed", sentence);
         self.send(out);
         if !self.is_publishing() {

@@ -13,13 +13,22 @@ fn vectors() {
         (b"\x02\0\x02hi", "hi".into()),
         (b"\x03\0\x01a\x01\x01\0\x01b\x06\0\0\x09", object),
         (b"\x05", Value::Null),
-        (b"\x08\0\0\0\0\0\x01w\0\x3f\xf0\0\0\0\0\0\0\0\0\x09", array.clone()),
+        (
+            b"\x08\0\0\0\0\0\x01w\0\x3f\xf0\0\0\0\0\0\0\0\0\x09",
+            array.clone(),
+        ),
         // Without its end marker, as some encoders leave it.
         (b"\x08\0\0\0\x01\0\x01w\0\x3f\xf0\0\0\0\0\0\0", array),
-        (b"\x0a\0\0\0\x02\x05\x01\0", Value::StrictArray(vec![Value::Null, Value::Boolean(false)])),
+        (
+            b"\x0a\0\0\0\x02\x05\x01\0",
+            Value::StrictArray(vec![Value::Null, Value::Boolean(false)]),
+        ),
         (b"\x0b\x40\x45\0\0\0\0\0\0\0\0", Value::Date(42.0)),
         (b"\x0c\0\0\0\x02hi", "hi".into()),
-        (b"\x10\0\x01C\0\x01a\x05\0\0\x09", Value::object([("a", Value::Null)])),
+        (
+            b"\x10\0\x01C\0\x01a\x05\0\0\x09",
+            Value::object([("a", Value::Null)]),
+        ),
         (b"\x11\x04\x81\x00", Value::Number(128.0)),
         (b"\x02\0\x01\xff", "\u{fffd}".into()),
     ] {
@@ -38,7 +47,10 @@ fn amf3_vectors() {
         (b"\x05\x40\x45\0\0\0\0\0\0", Value::Number(42.0)),
         (b"\x06\x05hi", "hi".into()),
         (b"\x0a\x0b\x01\x03a\x06\x03x\x03b\x06\x02\x01", object),
-        (b"\x09\x05\x01\x02\x03", Value::StrictArray(vec![Value::Boolean(false), Value::Boolean(true)])),
+        (
+            b"\x09\x05\x01\x02\x03",
+            Value::StrictArray(vec![Value::Boolean(false), Value::Boolean(true)]),
+        ),
     ] {
         assert_eq!(decode3(bytes, &limits), Ok(vec![expected]), "{bytes:x?}");
     }
@@ -49,11 +61,32 @@ fn amf3_vectors() {
 fn bounds_hold() {
     let limits = Limits::default();
     let deep = b"\x03\0\x01a".repeat(100);
-    assert_eq!(decode(&deep, &limits), Err(Error::Limit { what: "levels", limit: 16 }));
-    assert_eq!(decode(&[5; 2000], &limits), Err(Error::Limit { what: "values", limit: 1024 }));
+    assert_eq!(
+        decode(&deep, &limits),
+        Err(Error::Limit {
+            what: "levels",
+            limit: 16
+        })
+    );
+    assert_eq!(
+        decode(&[5; 2000], &limits),
+        Err(Error::Limit {
+            what: "values",
+            limit: 1024
+        })
+    );
     let text = [&b"\x0c\0\x01\x86\xa0"[..], &[b'x'; 100_000]].concat();
-    assert_eq!(decode(&text, &limits), Err(Error::Limit { what: "bytes of text", limit: 65_536 }));
-    assert_eq!(decode(b"\x0a\xff\xff\xff\xff\x05", &limits), Err(Error::Truncated));
+    assert_eq!(
+        decode(&text, &limits),
+        Err(Error::Limit {
+            what: "bytes of text",
+            limit: 65_536
+        })
+    );
+    assert_eq!(
+        decode(b"\x0a\xff\xff\xff\xff\x05", &limits),
+        Err(Error::Truncated)
+    );
     assert_eq!(decode(b"\x0e", &limits), Err(Error::Marker { marker: 0x0e }));
     // References cost what they expand to: 60 kB of text, then many references to it.
     let mut bomb = vec![0x06, 0x83, 0xa9, 0x41];

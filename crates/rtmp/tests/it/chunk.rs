@@ -20,7 +20,13 @@ fn read(bytes: &[u8]) -> Result<Vec<Message>, Error> {
 }
 
 fn message(chunk_stream: u32, timestamp: u32, type_id: u8, stream_id: u32, payload: &[u8]) -> Message {
-    Message { chunk_stream, timestamp, type_id, stream_id, payload: payload.to_vec().into() }
+    Message {
+        chunk_stream,
+        timestamp,
+        type_id,
+        stream_id,
+        payload: payload.to_vec().into(),
+    }
 }
 
 /// The first example of the specification, 5.3.2.1: four audio messages of 32 bytes.
@@ -86,11 +92,15 @@ fn extended_times_may_be_left_out_of_type_3() {
 
 #[test]
 fn type_3_after_type_0_repeats_a_small_time_only() {
-    for (at, expected) in [(40, 80), (100_000, 100_000)] {
+    for (at, expected) in [(40u32, 80), (100_000, 100_000)] {
         let mut bytes = vec![4];
-        bytes.put_uint(u64::from(at as u32), 3);
+        bytes.put_uint(u64::from(at), 3);
         bytes.extend([0, 0, 1, 8, 1, 0, 0, 0, 1, 0xc4, 2]);
-        let times: Vec<u32> = read(&bytes).unwrap().iter().map(|message| message.timestamp).collect();
+        let times: Vec<u32> = read(&bytes)
+            .unwrap()
+            .iter()
+            .map(|message| message.timestamp)
+            .collect();
         assert_eq!(times, [at, expected]);
     }
 }
@@ -108,17 +118,36 @@ fn abort_drops_what_came() {
     reader.abort(4);
     assert_eq!(reader.partial_bytes(), 0);
     let second = [4, 0, 0, 5, 0, 0, 1, 8, 1, 0, 0, 0, 1];
-    assert_eq!(read_all(&mut reader, &second).unwrap(), [message(4, 5, 8, 1, &[1])]);
+    assert_eq!(
+        read_all(&mut reader, &second).unwrap(),
+        [message(4, 5, 8, 1, &[1])]
+    );
 }
 
 #[test]
 fn bad_chunks_are_named() {
-    assert_eq!(read(&[0x84, 0, 0, 1]), Err(Error::MissingHeader { chunk_stream: 4, format: 2 }));
-    assert_eq!(read(&[0xc4]), Err(Error::MissingHeader { chunk_stream: 4, format: 3 }));
+    assert_eq!(
+        read(&[0x84, 0, 0, 1]),
+        Err(Error::MissingHeader {
+            chunk_stream: 4,
+            format: 2
+        })
+    );
+    assert_eq!(
+        read(&[0xc4]),
+        Err(Error::MissingHeader {
+            chunk_stream: 4,
+            format: 3
+        })
+    );
     let mut bytes = vec![4, 0, 0, 0, 0, 1, 51, 9, 1, 0, 0, 0];
     bytes.extend([7; 128]);
     bytes.extend([4, 0, 0, 0, 0, 0, 1, 8, 1, 0, 0, 0, 1]);
-    let expected = Error::MessageInterrupted { chunk_stream: 4, received: 128, expected: 307 };
+    let expected = Error::MessageInterrupted {
+        chunk_stream: 4,
+        received: 128,
+        expected: 307,
+    };
     assert_eq!(read(&bytes), Err(expected));
     let mut bytes = Vec::new();
     for id in 2..60 {
@@ -126,14 +155,23 @@ fn bad_chunks_are_named() {
     }
     assert_eq!(read(&bytes), Err(Error::ChunkStreams { limit: 32 }));
     // Unfinished messages that announce more than may be held.
-    let limits = Limits { partial_bytes_max: 100_000, ..Limits::default() };
+    let limits = Limits {
+        partial_bytes_max: 100_000,
+        ..Limits::default()
+    };
     let mut bytes = Vec::new();
     for id in [4, 5] {
         bytes.extend([id, 0, 0, 0, 0, 0xea, 0x60, 9, 1, 0, 0, 0]);
         bytes.extend([7; 128]);
     }
     let error = read_all(&mut ChunkReader::new(&limits), &bytes).unwrap_err();
-    assert_eq!(error, Error::PartialBytes { found: 120_000, limit: 100_000 });
+    assert_eq!(
+        error,
+        Error::PartialBytes {
+            found: 120_000,
+            limit: 100_000
+        }
+    );
 }
 
 #[test]
@@ -156,15 +194,26 @@ fn any_message() -> impl Strategy<Value = Message> {
     let chunk_stream = prop_oneof![2u32..8, 60u32..70, 315u32..325];
     let timestamp = prop_oneof![0u32..2000, 0xff_ff00u32..0x100_0100, any::<u32>()];
     let length = prop_oneof![0usize..10, 100usize..300, 0usize..20_000];
-    (chunk_stream, timestamp, prop_oneof![Just(8u8), Just(9), Just(18)], 0u32..3, length, any::<u8>()).prop_map(
-        |(chunk_stream, timestamp, type_id, stream_id, length, fill)| Message {
-            chunk_stream,
-            timestamp,
-            type_id,
-            stream_id,
-            payload: (0..length).map(|at| (at as u8).wrapping_mul(31) ^ fill).collect::<Vec<u8>>().into(),
-        },
+    (
+        chunk_stream,
+        timestamp,
+        prop_oneof![Just(8u8), Just(9), Just(18)],
+        0u32..3,
+        length,
+        any::<u8>(),
     )
+        .prop_map(
+            |(chunk_stream, timestamp, type_id, stream_id, length, fill)| Message {
+                chunk_stream,
+                timestamp,
+                type_id,
+                stream_id,
+                payload: (0..length)
+                    .map(|at| (at as u8).wrapping_mul(31) ^ fill)
+                    .collect::<Vec<u8>>()
+                    .into(),
+            },
+        )
 }
 
 proptest! {

@@ -6,15 +6,36 @@ use rtmp::{Event, HandshakeKind, Limits, Output, ServerSession};
 
 use crate::support::{Pair, Random, config};
 
+/// What FFmpeg 5.1 sent to a server that speaks chunks of 128 bytes: 12 pictures and 1.2 s of AAC.
+const FFMPEG: &[u8] = include_bytes!("../data/ffmpeg-publish.bin");
+
+#[test]
+fn a_real_client_is_understood_however_its_bytes_are_cut() {
+    let mut random = Random::new(3);
+    for _ in 0..50 {
+        // 2 configurations, 12 pictures, an end of sequence, 53 sounds or so.
+        let media = feed(FFMPEG, &mut random);
+        assert!((60..80).contains(&media), "{media}");
+    }
+    for _ in 0..4000 {
+        let mut bytes = FFMPEG.to_vec();
+        mutate(&mut bytes, &mut random);
+        feed(&bytes, &mut random);
+    }
+}
+
 /// A whole session's bytes as a real client writes them.
 fn captured(chunk_bytes: usize, kind: HandshakeKind) -> Vec<u8> {
     let mut pair = Pair::new(config(chunk_bytes, kind), Limits::default());
     pair.publish();
     let mut out = BytesMut::new();
-    pair.client.write_metadata(&mut out, &[("width".into(), 1280.0.into())]);
+    pair.client
+        .write_metadata(&mut out, &[("width".into(), 1280.0.into())]);
     for number in 0..40i64 {
-        pair.client.write_media(&mut out, MediaKind::Video, number * 33, &[&[0x27; 900]]);
-        pair.client.write_media(&mut out, MediaKind::Audio, number * 33, &[&[0xaf; 200]]);
+        pair.client
+            .write_media(&mut out, MediaKind::Video, number * 33, &[&[0x27; 900]]);
+        pair.client
+            .write_media(&mut out, MediaKind::Audio, number * 33, &[&[0xaf; 200]]);
     }
     pair.client.write_unpublish(&mut out);
     pair.send(&out);
@@ -54,7 +75,11 @@ fn feed(bytes: &[u8], random: &mut Random) -> usize {
             session.accept_publish(now);
         }
         assert!(session.partial_bytes() <= limits.partial_bytes_max);
-        assert!(input.len() <= limits.contiguous_bytes_max + 3100, "{}", input.len());
+        assert!(
+            input.len() <= limits.contiguous_bytes_max + 3100,
+            "{}",
+            input.len()
+        );
         if session.handle_timeout(now).is_err() {
             break;
         }
@@ -65,7 +90,11 @@ fn feed(bytes: &[u8], random: &mut Random) -> usize {
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..1 + random.below(8) {
         // Mostly behind the handshake, where the structure is.
-        let floor = if random.below(4) == 0 { 0 } else { 3073.min(bytes.len() - 1) };
+        let floor = if random.below(4) == 0 {
+            0
+        } else {
+            3073.min(bytes.len() - 1)
+        };
         let at = floor + random.below(bytes.len() - floor);
         match random.below(5) {
             0 => bytes[at] = random.next() as u8,

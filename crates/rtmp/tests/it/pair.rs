@@ -9,7 +9,11 @@ use crate::support::{Pair, config};
 
 #[test]
 fn every_handshake_leads_to_publishing() {
-    for kind in [HandshakeKind::Simple, HandshakeKind::Digest0, HandshakeKind::Digest1] {
+    for kind in [
+        HandshakeKind::Simple,
+        HandshakeKind::Digest0,
+        HandshakeKind::Digest1,
+    ] {
         let mut pair = Pair::new(config(4096, kind), Limits::default());
         pair.publish();
         assert_eq!(pair.server.handshake_kind(), Some(kind));
@@ -33,7 +37,12 @@ fn media_and_metadata_arrive_as_sent_whatever_the_chunk_size() {
             let length = [0, 1, 5, 128, 700, 5000, 40_000][number as usize % 7];
             let kind = if number % 3 == 0 { Video } else { Audio };
             let body: Vec<u8> = (0..length).map(|at| (at as i64 + number) as u8).collect();
-            pair.client.write_media(&mut out, kind, number * 17, &[&body[..length / 2], &body[length / 2..]]);
+            pair.client.write_media(
+                &mut out,
+                kind,
+                number * 17,
+                &[&body[..length / 2], &body[length / 2..]],
+            );
             expected.push((kind, number * 17, body.into()));
         }
         pair.send(&out);
@@ -78,7 +87,8 @@ fn times_never_wrap_and_extended_ones_travel() {
 fn a_refused_client_reads_why() {
     let mut pair = Pair::new(config(128, HandshakeKind::Digest0), Limits::default());
     pair.ask();
-    pair.server.reject_publish("NetStream.Publish.BadName", "This stream key is not known.");
+    pair.server
+        .reject_publish("NetStream.Publish.BadName", "This stream key is not known.");
     let error = pair.step(0).unwrap_err();
     let expected = Error::Refused {
         code: "NetStream.Publish.BadName".into(),
@@ -100,7 +110,13 @@ fn a_stream_ends_in_good_order_and_may_begin_again() {
     pair.send(&out);
     pair.step(0).unwrap();
     let events: Vec<_> = pair.server_events.drain(..).collect();
-    assert!(matches!(events[..], [Event::Media { timestamp_ms: 5, .. }, Event::Unpublished]), "{events:?}");
+    assert!(
+        matches!(
+            events[..],
+            [Event::Media { timestamp_ms: 5, .. }, Event::Unpublished]
+        ),
+        "{events:?}"
+    );
     assert!(!pair.server.is_publishing());
     assert_eq!(pair.server.stats().ignored_messages, 1);
 }
@@ -115,12 +131,18 @@ fn a_silent_peer_is_asked_then_dropped() {
     pair.server.handle_timeout(ping_at).unwrap();
     // The client answers the ping: it lives.
     pair.step(ping_at).unwrap();
-    assert_eq!(pair.server.poll_timeout(), Some(ping_at + limits.idle_timeout / 2));
+    assert_eq!(
+        pair.server.poll_timeout(),
+        Some(ping_at + limits.idle_timeout / 2)
+    );
     let again = ping_at + limits.idle_timeout / 2;
     pair.server.handle_timeout(again).unwrap();
     let end = ping_at + limits.idle_timeout;
     assert_eq!(pair.server.poll_timeout(), Some(end));
-    assert_eq!(pair.server.handle_timeout(end), Err(Error::Idle { limit_ms: 30_000 }));
+    assert_eq!(
+        pair.server.handle_timeout(end),
+        Err(Error::Idle { limit_ms: 30_000 })
+    );
 }
 
 #[test]

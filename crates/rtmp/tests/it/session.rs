@@ -23,10 +23,18 @@ impl Peer {
         hello.put_bytes(0, 1536);
         hello.put_bytes(0, 1536);
         server.handle_input(&mut hello, 0).unwrap();
-        let Some(Output::Send(answer)) = server.poll_output() else { panic!("no handshake") };
+        let Some(Output::Send(answer)) = server.poll_output() else {
+            panic!("no handshake")
+        };
         assert_eq!(answer.len(), 1 + 2 * 1536);
         let reader = ChunkReader::new(&limits);
-        Self { server, writer: ChunkWriter::default(), reader, events: Vec::new(), is_closed: false }
+        Self {
+            server,
+            writer: ChunkWriter::default(),
+            reader,
+            events: Vec::new(),
+            is_closed: false,
+        }
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Result<Vec<Message>, Error> {
@@ -70,8 +78,15 @@ impl Peer {
 
     fn publish(&mut self) {
         self.connect();
-        self.command(0, &["createStream".into(), 2.0.into(), Value::Null]).unwrap();
-        let values = ["publish".into(), 3.0.into(), Value::Null, "KEY?a=1".into(), "live".into()];
+        self.command(0, &["createStream".into(), 2.0.into(), Value::Null])
+            .unwrap();
+        let values = [
+            "publish".into(),
+            3.0.into(),
+            Value::Null,
+            "KEY?a=1".into(),
+            "live".into(),
+        ];
         self.command(1, &values).unwrap();
         self.server.accept_publish(0);
         self.drain();
@@ -95,7 +110,10 @@ fn connect_is_answered_byte_for_byte() {
     assert_eq!(answer[0].payload[..], 2_500_000u32.to_be_bytes());
     assert_eq!(answer[1].payload[..], [0, 0x26, 0x25, 0xa0, 2]);
     assert_eq!(answer[2].payload[..], 65_536u32.to_be_bytes());
-    assert_eq!(answer[3].payload[..19], *b"\x02\0\x07_result\0\x3f\xf0\0\0\0\0\0\0");
+    assert_eq!(
+        answer[3].payload[..19],
+        *b"\x02\0\x07_result\0\x3f\xf0\0\0\0\0\0\0"
+    );
     assert!(matches!(&peer.events[..], [Event::Connected(info)] if info.app == "live"));
 }
 
@@ -118,9 +136,11 @@ fn nothing_is_taken_between_request_and_answer() {
     peer.connect();
     let mut out = BytesMut::new();
     let publish = encode(&["publish".into(), 3.0.into(), Value::Null, "KEY".into()]);
-    peer.writer.write(&mut out, 3, types::COMMAND_AMF0, 1, 0, &[&publish]);
+    peer.writer
+        .write(&mut out, 3, types::COMMAND_AMF0, 1, 0, &[&publish]);
     let request_bytes = out.len();
-    peer.writer.write(&mut out, 4, types::AUDIO, 1, 7, &[&[0xaf, 1, 2]]);
+    peer.writer
+        .write(&mut out, 4, types::AUDIO, 1, 7, &[&[0xaf, 1, 2]]);
     let all = out.len();
     peer.server.handle_input(&mut out, 0).unwrap();
     assert_eq!(out.len(), all - request_bytes);
@@ -128,7 +148,14 @@ fn nothing_is_taken_between_request_and_answer() {
     peer.server.handle_input(&mut out, 0).unwrap();
     peer.drain();
     let body = vec![0xaf, 1, 2].into();
-    assert_eq!(peer.events.last(), Some(&Event::Media { kind: MediaKind::Audio, timestamp_ms: 7, body }));
+    assert_eq!(
+        peer.events.last(),
+        Some(&Event::Media {
+            kind: MediaKind::Audio,
+            timestamp_ms: 7,
+            body
+        })
+    );
 }
 
 #[test]
@@ -150,7 +177,9 @@ fn commands_in_amf3_messages_are_read() {
 fn play_is_refused_in_words() {
     let mut peer = Peer::new(Limits::default());
     peer.connect();
-    let answer = peer.command(1, &["play".into(), 4.0.into(), Value::Null, "KEY".into()]).unwrap();
+    let answer = peer
+        .command(1, &["play".into(), 4.0.into(), Value::Null, "KEY".into()])
+        .unwrap();
     let (code, description) = status(&answer[0]);
     assert_eq!(code, "NetStream.Play.Failed");
     assert!(description.contains("HLS"));
@@ -161,13 +190,23 @@ fn play_is_refused_in_words() {
 fn pings_are_answered_and_unknown_calls_too() {
     let mut peer = Peer::new(Limits::default());
     peer.connect();
-    let answer = peer.message(types::USER_CONTROL, 0, 0, &[0, 6, 1, 2, 3, 4]).unwrap();
+    let answer = peer
+        .message(types::USER_CONTROL, 0, 0, &[0, 6, 1, 2, 3, 4])
+        .unwrap();
     assert_eq!(answer[0].payload[..], [0, 7, 1, 2, 3, 4]);
-    let answer = peer.command(0, &["_checkbw".into(), 5.0.into(), Value::Null]).unwrap();
+    let answer = peer
+        .command(0, &["_checkbw".into(), 5.0.into(), Value::Null])
+        .unwrap();
     assert_eq!(answer[0].payload[..10], *b"\x02\0\x07_result");
-    let answer = peer.command(0, &["whatever".into(), 6.0.into(), Value::Null]).unwrap();
+    let answer = peer
+        .command(0, &["whatever".into(), 6.0.into(), Value::Null])
+        .unwrap();
     assert_eq!(answer[0].payload[..9], *b"\x02\0\x06_error");
-    assert!(peer.command(0, &["whatever".into(), 0.0.into()]).unwrap().is_empty());
+    assert!(
+        peer.command(0, &["whatever".into(), 0.0.into()])
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]
@@ -185,49 +224,78 @@ fn aggregates_are_taken_apart() {
         .events
         .iter()
         .map(|event| match event {
-            Event::Media { kind, timestamp_ms, body } => (*kind, *timestamp_ms, body.len()),
+            Event::Media {
+                kind,
+                timestamp_ms,
+                body,
+            } => (*kind, *timestamp_ms, body.len()),
             other => panic!("{other:?}"),
         })
         .collect();
     let (audio, video) = (MediaKind::Audio, MediaKind::Video);
-    assert_eq!(times, [(video, 5000, 2), (audio, 5020, 2), (video, 0x100_0000 + 4000, 1)]);
+    assert_eq!(
+        times,
+        [(video, 5000, 2), (audio, 5020, 2), (video, 0x100_0000 + 4000, 1)]
+    );
 }
 
 #[test]
 fn a_second_publish_on_a_connection_is_refused_and_harms_nothing() {
     let mut peer = Peer::new(Limits::default());
     peer.publish();
-    let answer = peer.command(1, &["publish".into(), 9.0.into(), Value::Null, "OTHER".into()]).unwrap();
+    let answer = peer
+        .command(1, &["publish".into(), 9.0.into(), Value::Null, "OTHER".into()])
+        .unwrap();
     assert_eq!(status(&answer[0]).0, "NetStream.Publish.BadName");
     assert!(peer.server.is_publishing() && !peer.is_closed);
 }
 
 #[test]
 fn limits_end_a_session_by_name() {
-    let limits = Limits { message_bytes_max: 100_000, ..Limits::default() };
+    let limits = Limits {
+        message_bytes_max: 100_000,
+        ..Limits::default()
+    };
     let too_long = |peer: &mut Peer, length: u32| {
         let [_, a, b, c] = length.to_be_bytes();
         peer.bytes(&[4, 0, 0, 0, a, b, c, 9, 1, 0, 0, 0]).unwrap_err()
     };
     let mut peer = Peer::new(limits.clone());
     peer.connect();
-    let expected = Error::MessageTooLong { type_id: 9, found: 70_000, limit: 65_536 };
+    let expected = Error::MessageTooLong {
+        type_id: 9,
+        found: 70_000,
+        limit: 65_536,
+    };
     assert_eq!(too_long(&mut peer, 70_000), expected);
     let mut peer = Peer::new(limits.clone());
     peer.publish();
-    let expected = Error::MessageTooLong { type_id: 9, found: 100_001, limit: 100_000 };
+    let expected = Error::MessageTooLong {
+        type_id: 9,
+        found: 100_001,
+        limit: 100_000,
+    };
     assert_eq!(too_long(&mut peer, 100_001), expected);
     // A dead session takes no more and says nothing.
     assert!(peer.bytes(&[0; 100]).unwrap().is_empty());
 
     let mut peer = Peer::new(limits.clone());
-    let error = peer.command(0, &["createStream".into(), 2.0.into(), Value::Null]).unwrap_err();
+    let error = peer
+        .command(0, &["createStream".into(), 2.0.into(), Value::Null])
+        .unwrap_err();
     assert_eq!(error.reason(), ErrorReason::BadCommand);
 
     let mut peer = Peer::new(limits.clone());
-    assert_eq!(peer.message(types::SET_CHUNK_SIZE, 0, 0, &[0; 4]).unwrap_err().reason(), ErrorReason::BadMessage);
+    assert_eq!(
+        peer.message(types::SET_CHUNK_SIZE, 0, 0, &[0; 4])
+            .unwrap_err()
+            .reason(),
+        ErrorReason::BadMessage
+    );
     let mut peer = Peer::new(limits);
-    let error = peer.message(types::COMMAND_AMF0, 0, 0, &[2, 0, 9, b'x']).unwrap_err();
+    let error = peer
+        .message(types::COMMAND_AMF0, 0, 0, &[2, 0, 9, b'x'])
+        .unwrap_err();
     assert_eq!(error.reason(), ErrorReason::BadAmf);
 }
 
@@ -236,8 +304,12 @@ fn deadlines_end_a_session_by_name() {
     let limits = Limits::default();
     let mut server = ServerSession::new(limits.clone(), 1, 1000);
     assert_eq!(server.poll_timeout(), Some(1000 + limits.handshake_timeout));
-    server.handle_timeout(1000 + limits.handshake_timeout - 1).unwrap();
-    let error = server.handle_timeout(1000 + limits.handshake_timeout).unwrap_err();
+    server
+        .handle_timeout(1000 + limits.handshake_timeout - 1)
+        .unwrap();
+    let error = server
+        .handle_timeout(1000 + limits.handshake_timeout)
+        .unwrap_err();
     assert_eq!(error, Error::HandshakeTimeout { limit_ms: 5000 });
 
     let mut peer = Peer::new(limits.clone());
@@ -249,8 +321,10 @@ fn deadlines_end_a_session_by_name() {
     // Who published once is not hurried; who waits for our answer neither.
     let mut peer = Peer::new(limits.clone());
     peer.publish();
-    peer.command(0, &["FCUnpublish".into(), 5.0.into(), Value::Null, "KEY".into()]).unwrap();
+    peer.command(0, &["FCUnpublish".into(), 5.0.into(), Value::Null, "KEY".into()])
+        .unwrap();
     assert_eq!(peer.server.poll_timeout(), Some(limits.idle_timeout / 2));
-    peer.command(1, &["publish".into(), 9.0.into(), Value::Null, "KEY".into()]).unwrap();
+    peer.command(1, &["publish".into(), 9.0.into(), Value::Null, "KEY".into()])
+        .unwrap();
     assert_eq!(peer.server.poll_timeout(), None);
 }

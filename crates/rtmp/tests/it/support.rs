@@ -2,8 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 use rtmp::{
-    ClientConfig, ClientEvent, ClientOutput, ClientSession, Event, HandshakeKind, Limits, Output, PublishRequest,
-    ServerSession,
+    ClientConfig, ClientEvent, ClientOutput, ClientSession, Event, HandshakeKind, Limits, Output,
+    PublishRequest, ServerSession,
 };
 
 /// xorshift64*.
@@ -124,7 +124,11 @@ impl Pair {
         let events = self.server_events.drain(..);
         events
             .filter_map(|event| match event {
-                Event::Media { kind, timestamp_ms, body } => Some((kind, timestamp_ms, body)),
+                Event::Media {
+                    kind,
+                    timestamp_ms,
+                    body,
+                } => Some((kind, timestamp_ms, body)),
                 _ => None,
             })
             .collect()
