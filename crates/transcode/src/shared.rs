@@ -79,6 +79,8 @@ pub(crate) struct Shared {
 pub(crate) struct Hang {
     pub(crate) output: String,
     pub(crate) waited: Duration,
+    /// How long it may take.
+    pub(crate) limit: Duration,
 }
 
 impl Shared {
@@ -303,10 +305,10 @@ impl Core {
         }
     }
 
-    /// The output that has given nothing for too long although frames went in.
+    /// The output that has given nothing for longest although frames went in, from half of the limit on.
     pub(crate) fn hang(&self, started: Instant, now: Instant, limits: &LadderLimits) -> Option<Hang> {
         let held = self.frames_held();
-        self.active().find_map(|output| {
+        let hangs = self.active().filter_map(|output| {
             let step = output.rung.as_ref().map_or(1, |rung| rung.frame_step as usize);
             let overdue = self.backlog.overdue_since(output.delivered_ms, held + step)?;
             let (since, limit) = match output.returned_at {
@@ -314,11 +316,13 @@ impl Core {
                 None => (started.max(overdue), limits.first_frame_after),
             };
             let waited = now.saturating_duration_since(since);
-            (waited > limit).then(|| Hang {
+            (waited > limit / 2).then(|| Hang {
                 output: output.name.clone(),
                 waited,
+                limit,
             })
-        })
+        });
+        hangs.max_by_key(|hang| hang.waited)
     }
 
     /// Distance of the slowest output to the newest sample.

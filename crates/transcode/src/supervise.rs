@@ -16,8 +16,8 @@ use crate::args::{self, VideoArgs};
 use crate::backlog::Start;
 use crate::output::{Delivery, OutputError, OutputReader};
 use crate::policy::{Behind, Failures};
-use crate::process::{Process, describe};
-use crate::shared::Shared;
+use crate::process::{Process, cpu_ticks, describe};
+use crate::shared::{Hang, Shared};
 use crate::stderr::{LastWords, read as read_stderr, read_progress};
 use crate::writer::write_all;
 use crate::{EncoderSettings, Ffmpeg, LadderEvent, Permit, RestartReason, RungSink};
@@ -27,6 +27,10 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// How long the output of a dead child is waited for: its pipes may still hold frames.
 const DRAIN: Duration = Duration::from_millis(500);
+
+/// A child that gives nothing but uses CPU time starves rather than hangs (a restart would only add to the load): it
+/// gets so many times the limit.
+const STARVING_FACTOR: u32 = 4;
 
 type Sink = Arc<Mutex<Box<dyn RungSink>>>;
 
@@ -38,6 +42,28 @@ enum End {
         detail: String,
         was_healthy: bool,
     },
+}
+
+/// What is remembered of a child between looks at it.
+struct Watch {
+    started: Instant,
+    pid: u32,
+    behind: Behind,
+    /// CPU time when it first seemed to hang.
+    suspected_at: Option<u64>,
+}
+
+impl Watch {
+    fn is_hung(&mut self, hang: &Hang) -> bool {
+        let ticks = cpu_ticks(self.pid).unwrap_or(0);
+        let is_busy = ticks > *self.suspected_at.get_or_insert(ticks);
+        hang.waited
+            > if is_busy {
+                hang.limit.saturating_mul(STARVING_FACTOR)
+            } else {
+                hang.limit
+            }
+    }
 }
 
 struct Supervisor {
@@ -218,7 +244,13 @@ impl Supervisor {
     ) -> End {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut behind = Behind::default();
+        let pid = process.id().unwrap_or(0);
+        let mut watch = Watch {
+            started,
+            pid,
+            behind: Behind::default(),
+            suspected_at: None,
+        };
         let (reason, detail) = loop {
             tokio::select! {
                 biased;
@@ -235,7 +267,7 @@ impl Supervisor {
                 () = self.shared.control.notified() => {}
                 _ = ticks.tick() => {}
             }
-            if let Some(found) = self.look(started, &mut behind) {
+            if let Some(found) = self.look(&mut watch) {
                 break found;
             }
         };
@@ -248,7 +280,7 @@ impl Supervisor {
     }
 
     /// Whether the child must be replaced.
-    fn look(&mut self, started: Instant, behind: &mut Behind) -> Option<(RestartReason, String)> {
+    fn look(&mut self, watch: &mut Watch) -> Option<(RestartReason, String)> {
         let now = Instant::now();
         let (hang, lag, respawn, flows, count) = {
             let core = self.shared.core();
@@ -257,7 +289,7 @@ impl Supervisor {
                 .or(core.backlog.is_worn_out().then_some(RestartReason::Timeline));
             let flows = core.active().all(|output| output.gate.is_none());
             (
-                core.hang(started, now, &self.shared.limits),
+                core.hang(watch.started, now, &self.shared.limits),
                 core.lag(),
                 respawn,
                 flows,
@@ -275,16 +307,20 @@ impl Supervisor {
         if let Some(reason) = respawn {
             return Some((reason, "the source's time jumped back".to_owned()));
         }
-        if let Some(hang) = hang {
-            let (name, waited) = (hang.output, hang.waited.as_millis());
-            return Some((
-                RestartReason::Hung,
-                format!("FFmpeg gave no picture of {name} for {waited} ms"),
-            ));
+        match hang {
+            Some(hang) if watch.is_hung(&hang) => {
+                let (name, waited) = (hang.output, hang.waited.as_millis());
+                return Some((
+                    RestartReason::Hung,
+                    format!("FFmpeg gave nothing for {name} for {waited} ms"),
+                ));
+            }
+            Some(_) => {}
+            None => watch.suspected_at = None,
         }
         // A single rung gets the time to start before it is given up.
-        let may_drop = count > 1 || started.elapsed() > self.shared.limits.first_frame_after;
-        if behind.observe(lag, now, &self.shared.limits) && may_drop {
+        let may_drop = count > 1 || watch.started.elapsed() > self.shared.limits.first_frame_after;
+        if watch.behind.observe(lag, now, &self.shared.limits) && may_drop {
             let detail = format!("encoding fell {:.1} s behind live", lag.as_secs_f32());
             return Some((RestartReason::FellBehind, detail));
         }

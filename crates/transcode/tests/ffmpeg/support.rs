@@ -197,6 +197,17 @@ impl Collector {
         );
     }
 
+    /// Waits until `condition` holds; false after `timeout`.
+    pub(crate) fn waited(&self, timeout: Duration, condition: impl Fn(&Collected) -> bool) -> bool {
+        let (state, changed) = &*self.0;
+        let guard = state.lock().unwrap();
+        !changed
+            .wait_timeout_while(guard, timeout, |state| !condition(state))
+            .unwrap()
+            .1
+            .timed_out()
+    }
+
     pub(crate) fn get<T>(&self, read: impl FnOnce(&Collected) -> T) -> T {
         read(&self.0.0.lock().unwrap())
     }
@@ -293,11 +304,18 @@ impl Fixture {
 
     pub(crate) fn wait_samples(&self, count: usize) {
         for (index, sink) in self.sinks.iter().enumerate() {
-            sink.wait(
-                &format!("rung {index} to reach {count}"),
-                Duration::from_secs(20),
-                |state| state.samples.len() >= count,
-            );
+            let is_there = sink.waited(Duration::from_secs(20), |state| state.samples.len() >= count);
+            if !is_there {
+                let mut events = Vec::new();
+                block_on(async {
+                    let more = Duration::from_millis(50);
+                    while let Ok(Some(event)) = tokio::time::timeout(more, self.ladder.next_event()).await {
+                        events.push(event);
+                    }
+                });
+                let have = sink.get(|state| state.samples.len());
+                panic!("rung {index} has {have} of {count} samples; {events:#?}");
+            }
         }
     }
 
