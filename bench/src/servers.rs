@@ -220,4 +220,5 @@ pub(crate) fn tidewire(core: u32, channels: usize) -> Result<Server> {
 }
 
 /// No transcoding; all publishers and viewers come from one address here.
-const CONFIG: &str = "streaming:\n  enable_abr: false\n";
+const CONFIG: &str = "streaming:\n  enable_abr: false\nlimits:\n  publisher_connections_per_address: 2000\n  \
+                      viewer_connections_per_address: 60000\nlog:\n  level: warn\n";

@@ -31,7 +31,14 @@ impl Watch {
     /// Ten seconds with automatic quality.
     #[must_use]
     pub fn new(player: &'static str, server: SocketAddr, channel: &str) -> Self {
-        Self { player, server, channel: channel.to_owned(), seconds: 10, switch_to_height: 0, height: 0 }
+        Self {
+            player,
+            server,
+            channel: channel.to_owned(),
+            seconds: 10,
+            switch_to_height: 0,
+            height: 0,
+        }
     }
 }
 
@@ -53,15 +60,19 @@ fn chromium() -> Result<PathBuf> {
 /// # Errors
 /// When the browser or the page cannot be run.
 pub fn watch(watch: &Watch) -> Result<Value> {
-    run("watch.mjs", watch.seconds, &json!({
-        "player": watch.player,
-        "base": format!("http://{}", watch.server),
-        "channel": watch.channel,
-        "seconds": watch.seconds,
-        "switchToHeight": watch.switch_to_height,
-        "height": watch.height,
-        "chromium": chromium()?,
-    }))
+    run(
+        "watch.mjs",
+        watch.seconds,
+        &json!({
+            "player": watch.player,
+            "base": format!("http://{}", watch.server),
+            "channel": watch.channel,
+            "seconds": watch.seconds,
+            "switchToHeight": watch.switch_to_height,
+            "height": watch.height,
+            "chromium": chromium()?,
+        }),
+    )
 }
 
 /// Runs `browser/SCRIPT` with JSON as its argument; the last line that it prints is its answer.
@@ -70,7 +81,10 @@ pub fn watch(watch: &Watch) -> Result<Value> {
 /// When it fails or takes a minute longer than `seconds`.
 pub fn run(script: &str, seconds: u64, argument: &Value) -> Result<Value> {
     let dir = workspace().join("e2e/browser");
-    ensure!(dir.join("node_modules").is_dir(), "e2e/browser has no node_modules: `cargo xtask test` installs them");
+    ensure!(
+        dir.join("node_modules").is_dir(),
+        "e2e/browser has no node_modules: `cargo xtask test` installs them"
+    );
     let mut child = Command::new("node")
         .arg(script)
         .arg(argument.to_string())
@@ -89,8 +103,15 @@ pub fn run(script: &str, seconds: u64, argument: &Value) -> Result<Value> {
     }
     let out = child.wait_with_output()?;
     let stderr = String::from_utf8_lossy(&out.stderr);
-    ensure!(out.status.success(), "{script} {argument}: {}\n{stderr}", out.status);
+    ensure!(
+        out.status.success(),
+        "{script} {argument}: {}\n{stderr}",
+        out.status
+    );
     let stdout = String::from_utf8_lossy(&out.stdout);
-    let line = stdout.lines().last().with_context(|| format!("{script} printed nothing\n{stderr}"))?;
+    let line = stdout
+        .lines()
+        .last()
+        .with_context(|| format!("{script} printed nothing\n{stderr}"))?;
     serde_json::from_str(line).with_context(|| format!("{script} printed no JSON: {line}"))
 }

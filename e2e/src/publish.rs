@@ -81,15 +81,37 @@ pub fn ffmpeg() -> Command {
 }
 
 pub(crate) fn video_options(command: &mut Command, gop: u32, b_frames: u32, bit_rate: &str) {
-    command.args(["-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "superfast", "-profile:v", "main"]);
-    command.args(["-bf", &b_frames.to_string(), "-rc-lookahead", "10", "-g", &gop.to_string()]);
+    command.args([
+        "-pix_fmt",
+        "yuv420p",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "superfast",
+        "-profile:v",
+        "main",
+    ]);
+    command.args([
+        "-bf",
+        &b_frames.to_string(),
+        "-rc-lookahead",
+        "10",
+        "-g",
+        &gop.to_string(),
+    ]);
     command.args(["-keyint_min", &gop.to_string(), "-sc_threshold", "0"]);
     command.args(["-b:v", bit_rate, "-maxrate", bit_rate, "-bufsize", bit_rate]);
 }
 
 fn spawn(command: &mut Command) -> Result<Publisher> {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-    Ok(Publisher { child: child.context("cannot start ffmpeg")? })
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    Ok(Publisher {
+        child: child.context("cannot start ffmpeg")?,
+    })
 }
 
 impl Publisher {
@@ -109,7 +131,10 @@ impl Publisher {
     pub fn wait(&mut self, within: Duration) -> Result<String> {
         let deadline = Instant::now() + within;
         while matches!(self.child.try_wait(), Ok(None)) {
-            ensure!(Instant::now() < deadline, "the encoder is still running after {within:?}");
+            ensure!(
+                Instant::now() < deadline,
+                "the encoder is still running after {within:?}"
+            );
             std::thread::sleep(Duration::from_millis(30));
         }
         let mut text = String::new();
@@ -138,9 +163,25 @@ impl Drop for Publisher {
 /// When it cannot play it, with its words.
 pub fn ffprobe(url: &str, seconds: u32) -> Result<Vec<(String, String, u64, u64, u64)>> {
     let mut command = Command::new("ffprobe");
-    command.args(["-v", "error", "-count_packets", "-read_intervals", &format!("%+{seconds}"), "-of", "json"]);
-    command.args(["-show_entries", "stream=codec_type,codec_name,width,height,nb_read_packets", url]);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    command.args([
+        "-v",
+        "error",
+        "-count_packets",
+        "-read_intervals",
+        &format!("%+{seconds}"),
+        "-of",
+        "json",
+    ]);
+    command.args([
+        "-show_entries",
+        "stream=codec_type,codec_name,width,height,nb_read_packets",
+        url,
+    ]);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
     let deadline = Instant::now() + Duration::from_secs(u64::from(seconds) + 30);
     while matches!(child.try_wait(), Ok(None)) {
         if Instant::now() > deadline {
@@ -152,14 +193,28 @@ pub fn ffprobe(url: &str, seconds: u32) -> Result<Vec<(String, String, u64, u64,
     let complaint = String::from_utf8_lossy(&out.stderr).into_owned();
     ensure!(out.status.success(), "ffprobe {url}: {}\n{complaint}", out.status);
     let answer: serde_json::Value = serde_json::from_slice(&out.stdout)?;
-    let streams = answer["streams"].as_array().context("ffprobe printed no streams")?;
+    let streams = answer["streams"]
+        .as_array()
+        .context("ffprobe printed no streams")?;
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     Ok(streams
         .iter()
         .map(|stream| {
-            let packets = stream["nb_read_packets"].as_str().and_then(|count| count.parse().ok()).unwrap_or(0);
-            let (width, height) = (stream["width"].as_u64().unwrap_or(0), stream["height"].as_u64().unwrap_or(0));
-            (text(&stream["codec_type"]), text(&stream["codec_name"]), width, height, packets)
+            let packets = stream["nb_read_packets"]
+                .as_str()
+                .and_then(|count| count.parse().ok())
+                .unwrap_or(0);
+            let (width, height) = (
+                stream["width"].as_u64().unwrap_or(0),
+                stream["height"].as_u64().unwrap_or(0),
+            );
+            (
+                text(&stream["codec_type"]),
+                text(&stream["codec_name"]),
+                width,
+                height,
+                packets,
+            )
         })
         .collect())
 }

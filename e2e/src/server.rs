@@ -23,15 +23,24 @@ const READY_WITHIN: Duration = Duration::from_secs(15);
 pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("TIDEWIRE_BIN") {
         let path = PathBuf::from(path);
-        ensure!(path.is_file(), "TIDEWIRE_BIN names {}, which is not there", path.display());
+        ensure!(
+            path.is_file(),
+            "TIDEWIRE_BIN names {}, which is not there",
+            path.display()
+        );
         return Ok(path);
     }
     let root = workspace();
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let built = ["release/tidewire", "debug/tidewire"].map(|name| target.join(name));
     let age = |file: &PathBuf| std::fs::metadata(file).and_then(|meta| meta.modified()).ok();
-    let newest = built.iter().filter(|file| file.is_file()).max_by_key(|file| age(file));
-    newest.cloned().context("no binary to test: run `cargo build -p tidewire`, or `cargo xtask test --only e2e`")
+    let newest = built
+        .iter()
+        .filter(|file| file.is_file())
+        .max_by_key(|file| age(file));
+    newest
+        .cloned()
+        .context("no binary to test: run `cargo build -p tidewire`, or `cargo xtask test --only e2e`")
 }
 
 /// The workspace root.
@@ -117,7 +126,10 @@ impl Server {
         let dir = TempDir::new()?;
         let (http, rtmp) = (free_address()?, free_address()?);
         let mut command = Command::new(binary()?);
-        command.arg("serve").arg("--data-dir").arg(dir.path().join("data"));
+        command
+            .arg("serve")
+            .arg("--data-dir")
+            .arg(dir.path().join("data"));
         command.args(["--http", &http.to_string(), "--rtmp", &rtmp.to_string()]);
         if !setup.config.is_empty() {
             let file = dir.path().join("tidewire.yaml");
@@ -126,14 +138,27 @@ impl Server {
         }
         command.envs(setup.env.iter().map(|(key, value)| (key, value)));
         let log = std::fs::File::create(dir.path().join("log"))?;
-        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
-        let mut server = Self { child, dir, http, rtmp };
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        let mut server = Self {
+            child,
+            dir,
+            http,
+            rtmp,
+        };
         let deadline = Instant::now() + READY_WITHIN;
         while !server.get("/readyz").is_ok_and(|response| response.status == 200) {
             if let Some(status) = server.child.try_wait()? {
                 bail!("the server ended with {status}\n{}", server.log());
             }
-            ensure!(Instant::now() < deadline, "the server is not ready after {READY_WITHIN:?}\n{}", server.log());
+            ensure!(
+                Instant::now() < deadline,
+                "the server is not ready after {READY_WITHIN:?}\n{}",
+                server.log()
+            );
             std::thread::sleep(Duration::from_millis(30));
         }
         Ok(server)
@@ -157,7 +182,10 @@ impl Server {
     /// When the process is gone.
     pub fn resident_bytes(&self) -> Result<u64> {
         let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid()))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("Rss:")).context("no Rss")?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("Rss:"))
+            .context("no Rss")?;
         Ok(line.trim().trim_end_matches(" kB").trim().parse::<u64>()? * 1024)
     }
 
@@ -175,7 +203,12 @@ impl Server {
     /// With another status or no JSON.
     pub fn json(&self, path: &str) -> Result<Value> {
         let response = self.get(path)?;
-        ensure!(response.status == 200, "{path}: status {}: {}", response.status, response.text());
+        ensure!(
+            response.status == 200,
+            "{path}: status {}: {}",
+            response.status,
+            response.text()
+        );
         serde_json::from_slice(&response.body).with_context(|| format!("{path} is no JSON"))
     }
 
@@ -185,7 +218,12 @@ impl Server {
     /// When it cannot be started.
     pub fn command(&self, words: &[&str]) -> Result<Output> {
         let data_dir = self.dir.path().join("data");
-        Ok(Command::new(binary()?).args(words).arg("--data-dir").arg(data_dir).stdin(Stdio::null()).output()?)
+        Ok(Command::new(binary()?)
+            .args(words)
+            .arg("--data-dir")
+            .arg(data_dir)
+            .stdin(Stdio::null())
+            .output()?)
     }
 
     /// Adds a channel and returns its stream key.
@@ -194,7 +232,11 @@ impl Server {
     /// When the command fails.
     pub fn add_channel(&self, name: &str) -> Result<String> {
         let out = self.command(&["channel", "add", name, "--json"])?;
-        ensure!(out.status.success(), "channel add: {}", String::from_utf8_lossy(&out.stderr));
+        ensure!(
+            out.status.success(),
+            "channel add: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
         let answer: Value = serde_json::from_slice(&out.stdout).context("channel add printed no JSON")?;
         Ok(answer["stream_key"].as_str().context("no stream_key")?.to_owned())
     }
@@ -217,7 +259,13 @@ impl Server {
     ///
     /// # Errors
     /// With the last answer and the server's log.
-    pub fn wait_channel(&self, name: &str, within: Duration, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub fn wait_channel(
+        &self,
+        name: &str,
+        within: Duration,
+        what: &str,
+        holds: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
         let deadline = Instant::now() + within;
         loop {
             let view = self.channel(name);
@@ -227,7 +275,10 @@ impl Server {
                 return Ok(view.clone());
             }
             if Instant::now() > deadline {
-                bail!("not within {within:?}: {what}\nlast answer: {view:?}\n{}", tail(&self.log(), 40));
+                bail!(
+                    "not within {within:?}: {what}\nlast answer: {view:?}\n{}",
+                    tail(&self.log(), 40)
+                );
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -241,7 +292,11 @@ impl Server {
         let path = format!("/live/{name}/master.m3u8");
         let deadline = Instant::now() + Duration::from_secs(15);
         while !self.get(&path).is_ok_and(|response| response.status == 200) {
-            ensure!(Instant::now() < deadline, "{path} does not play\n{}", tail(&self.log(), 40));
+            ensure!(
+                Instant::now() < deadline,
+                "{path} does not play\n{}",
+                tail(&self.log(), 40)
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(())
@@ -250,9 +305,12 @@ impl Server {
     /// The FFmpeg children that encode the ladder.
     #[must_use]
     pub fn ffmpeg_children(&self) -> Vec<u32> {
-        descendants(self.pid()).into_iter().filter(|pid| {
-            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "ffmpeg")
-        }).collect()
+        descendants(self.pid())
+            .into_iter()
+            .filter(|pid| {
+                std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "ffmpeg")
+            })
+            .collect()
     }
 
     /// Sends SIGTERM and returns the exit code.
@@ -266,7 +324,11 @@ impl Server {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status.code());
             }
-            ensure!(Instant::now() < deadline, "still running 15 s after SIGTERM\n{}", tail(&self.log(), 40));
+            ensure!(
+                Instant::now() < deadline,
+                "still running 15 s after SIGTERM\n{}",
+                tail(&self.log(), 40)
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -305,7 +367,9 @@ fn descendants(pid: u32) -> Vec<u32> {
     let mut found = Vec::new();
     let mut todo = vec![pid];
     while let Some(pid) = todo.pop() {
-        let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+        let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+            continue;
+        };
         for task in tasks.flatten() {
             let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
             for child in children.split_whitespace().filter_map(|word| word.parse().ok()) {

@@ -1,5 +1,9 @@
 //! The long run: all rungs, B-frames, one reconnect, the history checker on every rendition, a browser watching.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks on stdout")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool talks on stdout"
+)]
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -35,39 +39,60 @@ fn run() -> Result<bool> {
             "--no-browser" => with_browser = false,
             "--no-ladder" => with_ladder = false,
             "--no-reconnect" => with_pause = false,
-            other => bail!("unknown option {other}: --minutes M, --seconds S, --no-browser, --no-ladder, --no-reconnect"),
+            other => bail!(
+                "unknown option {other}: --minutes M, --seconds S, --no-browser, --no-ladder, --no-reconnect"
+            ),
         }
     }
     let run_for = Duration::from_secs(seconds);
     let config = format!("streaming:\n  enable_abr: {with_ladder}\n");
-    let server = Server::start_with(&Setup { config, ..Setup::default() })?;
+    let server = Server::start_with(&Setup {
+        config,
+        ..Setup::default()
+    })?;
     let key = server.add_channel("soak")?;
     let url = server.publish_url(&key);
     let publish = || ClockPublisher::start(&url, 854, 480, 2, "1200k");
     let publisher = publish()?;
     server.wait_playable("soak")?;
-    let options = Options { server: server.http, channel: "soak".into(), run_for, expect_pause: with_pause };
+    let options = Options {
+        server: server.http,
+        channel: "soak".into(),
+        run_for,
+        expect_pause: with_pause,
+    };
     let check = std::thread::spawn(move || checker::check(&options));
-    let watch = Watch { seconds: seconds.saturating_sub(5).max(10), ..Watch::new("hls", server.http, "soak") };
+    let watch = Watch {
+        seconds: seconds.saturating_sub(5).max(10),
+        ..Watch::new("hls", server.http, "soak")
+    };
     let watching = with_browser.then(|| std::thread::spawn(move || browser::watch(&watch)));
     let start = Instant::now();
     let mut publisher = Some(publisher);
     while start.elapsed() < run_for {
         std::thread::sleep(Duration::from_millis(500));
-        if with_pause && publisher.is_some() && start.elapsed() > run_for / 2 && start.elapsed() < run_for / 2 + PAUSE {
+        if with_pause
+            && publisher.is_some()
+            && start.elapsed() > run_for / 2
+            && start.elapsed() < run_for / 2 + PAUSE
+        {
             println!("the publisher is gone for {PAUSE:?}");
-            publisher = None;
+            drop(publisher.take());
             std::thread::sleep(PAUSE);
             publisher = Some(publish()?);
         }
     }
-    let Ok(outcome) = check.join() else { bail!("the checker panicked") };
+    let Ok(outcome) = check.join() else {
+        bail!("the checker panicked")
+    };
     let outcome = outcome?;
     println!("{outcome}");
     println!("resident memory {:.1} MB", server.resident_bytes()? as f64 / 1e6);
     let mut good = outcome.findings.is_empty();
     if let Some(watching) = watching {
-        let Ok(report) = watching.join() else { bail!("the browser thread panicked") };
+        let Ok(report) = watching.join() else {
+            bail!("the browser thread panicked")
+        };
         let report = report?;
         println!("browser: {report}");
         let allowed = u64::from(with_pause);

@@ -37,15 +37,49 @@ impl ClockPublisher {
     pub fn start(url: &str, width: usize, height: usize, b_frames: u32, bit_rate: &str) -> Result<Self> {
         let mut command = ffmpeg();
         // Frames are stamped when they are drawn; the encoder adds what it adds.
-        command.args(["-use_wallclock_as_timestamps", "1", "-f", "rawvideo", "-pix_fmt", "gray"]);
-        command.args(["-s", &format!("{width}x{height}"), "-r", "30", "-thread_queue_size", "4", "-i", "pipe:0"]);
+        command.args([
+            "-use_wallclock_as_timestamps",
+            "1",
+            "-f",
+            "rawvideo",
+            "-pix_fmt",
+            "gray",
+        ]);
+        command.args([
+            "-s",
+            &format!("{width}x{height}"),
+            "-r",
+            "30",
+            "-thread_queue_size",
+            "4",
+            "-i",
+            "pipe:0",
+        ]);
         command.args(["-re", "-f", "lavfi", "-i", "sine=frequency=880:sample_rate=48000"]);
         video_options(&mut command, 60, b_frames, bit_rate);
         if b_frames == 0 {
             command.args(["-tune", "zerolatency"]);
         }
-        command.args(["-fps_mode", "cfr", "-r", "30", "-c:a", "aac", "-b:a", "96k", "-ac", "2", "-f", "flv", url]);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        command.args([
+            "-fps_mode",
+            "cfr",
+            "-r",
+            "30",
+            "-c:a",
+            "aac",
+            "-b:a",
+            "96k",
+            "-ac",
+            "2",
+            "-f",
+            "flv",
+            url,
+        ]);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
         let mut pipe = child.stdin.take().context("no pipe to ffmpeg")?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -64,7 +98,11 @@ impl ClockPublisher {
                 }
             }
         });
-        Ok(Self { child, stop, writer: Some(writer) })
+        Ok(Self {
+            child,
+            stop,
+            writer: Some(writer),
+        })
     }
 }
 

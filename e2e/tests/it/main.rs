@@ -17,5 +17,8 @@ pub(crate) const TWO_RUNGS: &str = "streaming:\n  enable_abr: true\n";
 pub(crate) const NO_LADDER: &str = "streaming:\n  enable_abr: false\n";
 
 pub(crate) fn setup(config: &str) -> tidewire_e2e::server::Setup {
-    tidewire_e2e::server::Setup { config: config.into(), env: Vec::new() }
+    tidewire_e2e::server::Setup {
+        config: config.into(),
+        env: Vec::new(),
+    }
 }

@@ -21,7 +21,9 @@ fn options(server: &Server, seconds: u64) -> Options {
 fn the_history_of_a_source_with_b_frames_is_clean() {
     let server = Server::start_with(&setup(NO_LADDER)).expect("start");
     let key = server.add_channel("test").expect("channel");
-    let _publisher = Source::default().publish(&server.publish_url(&key)).expect("ffmpeg");
+    let _publisher = Source::default()
+        .publish(&server.publish_url(&key))
+        .expect("ffmpeg");
     let outcome = checker::check(&options(&server, 20)).expect("check");
     println!("{outcome}");
     assert!(outcome.findings.is_empty(), "{outcome}");
@@ -33,21 +35,36 @@ fn the_history_of_a_source_with_b_frames_is_clean() {
 fn the_history_of_all_rungs_is_clean() {
     let server = Server::start_with(&setup(TWO_RUNGS)).expect("start");
     let key = server.add_channel("test").expect("channel");
-    let _publisher = Source::default().publish(&server.publish_url(&key)).expect("ffmpeg");
+    let _publisher = Source::default()
+        .publish(&server.publish_url(&key))
+        .expect("ffmpeg");
     let outcome = checker::check(&options(&server, 25)).expect("check");
     println!("{outcome}");
     assert!(outcome.findings.is_empty(), "{outcome}");
-    assert!(outcome.video_renditions() >= 2, "no transcoded rung joined: {outcome}");
+    assert!(
+        outcome.video_renditions() >= 2,
+        "no transcoded rung joined: {outcome}"
+    );
 }
 
 #[test]
 fn ffprobe_plays_every_rung_and_the_mpd() {
     let server = Server::start_with(&setup(TWO_RUNGS)).expect("start");
     let key = server.add_channel("test").expect("channel");
-    let _publisher = Source::default().publish(&server.publish_url(&key)).expect("ffmpeg");
+    let _publisher = Source::default()
+        .publish(&server.publish_url(&key))
+        .expect("ffmpeg");
     let view = server.wait_channel("test", Duration::from_secs(20), "two video renditions", |view| {
-        let renditions = view["renditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-        view["state"] == "live" && renditions.iter().filter(|rendition| rendition["kind"] == "video").count() >= 2
+        let renditions = view["renditions"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        view["state"] == "live"
+            && renditions
+                .iter()
+                .filter(|rendition| rendition["kind"] == "video")
+                .count()
+                >= 2
     });
     let view = view.expect("the ladder comes up");
     // A demuxer without low latency starts three segments behind the end.
@@ -68,10 +85,22 @@ fn ffprobe_plays_every_rung_and_the_mpd() {
     }
     let mpd = server.get("/live/test/manifest.mpd").expect("mpd");
     assert_eq!(mpd.header("content-type"), Some("application/dash+xml"));
-    let streams = ffprobe(&format!("http://{}/live/test/manifest.mpd", server.http), 2).expect("ffprobe plays the MPD");
-    let videos = streams.iter().filter(|stream| stream.0 == "video" && stream.4 > 20).count();
-    let audios = streams.iter().filter(|stream| stream.0 == "audio" && stream.4 > 20).count();
-    let offered = view["renditions"].as_array().expect("array").iter().filter(|r| r["kind"] == "video").count();
+    let streams =
+        ffprobe(&format!("http://{}/live/test/manifest.mpd", server.http), 2).expect("ffprobe plays the MPD");
+    let videos = streams
+        .iter()
+        .filter(|stream| stream.0 == "video" && stream.4 > 20)
+        .count();
+    let audios = streams
+        .iter()
+        .filter(|stream| stream.0 == "audio" && stream.4 > 20)
+        .count();
+    let offered = view["renditions"]
+        .as_array()
+        .expect("array")
+        .iter()
+        .filter(|r| r["kind"] == "video")
+        .count();
     assert_eq!((videos, audios), (offered, 1), "{streams:?}");
 }
 
@@ -80,21 +109,31 @@ fn the_channel_says_what_is_on_and_when_it_is_over() {
     let server = Server::start_with(&setup(NO_LADDER)).expect("start");
     let key = server.add_channel("test").expect("channel");
     assert_eq!(server.channel("test").expect("view")["state"], "offline");
-    let publisher = Source::default().publish(&server.publish_url(&key)).expect("ffmpeg");
+    let publisher = Source::default()
+        .publish(&server.publish_url(&key))
+        .expect("ffmpeg");
     let live = |view: &serde_json::Value| view["state"] == "live";
-    let view = server.wait_channel("test", Duration::from_secs(15), "live", live).expect("live");
+    let view = server
+        .wait_channel("test", Duration::from_secs(15), "live", live)
+        .expect("live");
     assert_eq!(view["renditions"][0]["height"], 360, "{view}");
     publisher.finish().expect("ffmpeg stops");
     let over = |view: &serde_json::Value| view["state"] == "ended" || view["state"] == "offline";
-    server.wait_channel("test", Duration::from_secs(15), "over", over).expect("ended");
+    server
+        .wait_channel("test", Duration::from_secs(15), "over", over)
+        .expect("ended");
 }
 
 #[test]
 fn a_server_that_is_told_to_stop_closes_the_stream_and_ends_with_code_0() {
     let server = Server::start_with(&setup(NO_LADDER)).expect("start");
     let key = server.add_channel("test").expect("channel");
-    let mut publisher = Source::default().publish(&server.publish_url(&key)).expect("ffmpeg");
+    let mut publisher = Source::default()
+        .publish(&server.publish_url(&key))
+        .expect("ffmpeg");
     server.wait_playable("test").expect("plays");
     assert_eq!(server.terminate().expect("ends"), Some(0));
-    publisher.wait(Duration::from_secs(10)).expect("the encoder notices");
+    publisher
+        .wait(Duration::from_secs(10))
+        .expect("the encoder notices");
 }

@@ -1,1 +1,159 @@
+//! Broadcasts as they come from real encoders: odd GOPs, missing tracks, broken clocks.
 
+use std::time::Duration;
+
+use tidewire_e2e::hls::checker::{self, Options, Outcome};
+use tidewire_e2e::publish::{Publisher, Source};
+use tidewire_e2e::server::Server;
+
+use crate::{NO_LADDER, TWO_RUNGS, setup};
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// Publishes and checks; the encoder must still be connected at the end.
+fn judge(config: &str, source: &Source, seconds: u64) -> (Outcome, serde_json::Value) {
+    let server = Server::start_with(&setup(config)).expect("start");
+    let key = server.add_channel("test").expect("channel");
+    let mut publisher: Publisher = source.publish(&server.publish_url(&key)).expect("ffmpeg");
+    let options = Options {
+        server: server.http,
+        channel: "test".into(),
+        run_for: Duration::from_secs(seconds),
+        expect_pause: false,
+    };
+    let outcome = checker::check(&options).expect("check");
+    println!("{outcome}");
+    assert!(
+        publisher.is_running(),
+        "the publisher was closed: {:?}",
+        publisher.wait(Duration::from_secs(1))
+    );
+    let view = server.channel("test").expect("view");
+    (outcome, view)
+}
+
+#[test]
+fn ntsc_rate() {
+    let (outcome, _) = judge(
+        NO_LADDER,
+        &Source {
+            rate: "30000/1001",
+            ..Source::default()
+        },
+        12,
+    );
+    assert!(outcome.findings.is_empty(), "{outcome}");
+}
+
+#[test]
+fn variable_rate() {
+    // Every third and every seventh picture is dropped: intervals of one and two frames in no fixed order.
+    let extra = words(&["-vf", "select='mod(n\\,3)*mod(n\\,7)'", "-fps_mode", "vfr"]);
+    let (outcome, _) = judge(
+        NO_LADDER,
+        &Source {
+            extra,
+            ..Source::default()
+        },
+        12,
+    );
+    let counts = outcome.findings.counts();
+    // A rate that varies has no FRAME-RATE; the rest of the rules hold.
+    assert!(counts.keys().all(|rule| *rule == "frame-rate"), "{outcome}");
+}
+
+#[test]
+fn ten_second_gop_without_ladder_plays_and_is_explained() {
+    let (outcome, view) = judge(
+        NO_LADDER,
+        &Source {
+            gop: 300,
+            ..Source::default()
+        },
+        24,
+    );
+    println!("{}", view["notices"]);
+    assert!(outcome.findings.is_empty(), "{outcome}");
+    assert_ne!(
+        view["notices"].as_array().map(Vec::len),
+        Some(0),
+        "a long GOP is worth a sentence: {view}"
+    );
+}
+
+#[test]
+fn ten_second_gop_with_ladder_is_cut_on_a_grid() {
+    let (outcome, _) = judge(
+        TWO_RUNGS,
+        &Source {
+            gop: 300,
+            ..Source::default()
+        },
+        24,
+    );
+    assert!(outcome.findings.is_empty(), "{outcome}");
+    assert!(outcome.video_renditions() >= 1, "{outcome}");
+}
+
+#[test]
+fn audio_only() {
+    let (outcome, _) = judge(
+        NO_LADDER,
+        &Source {
+            video: None,
+            ..Source::default()
+        },
+        12,
+    );
+    assert!(outcome.findings.is_empty(), "{outcome}");
+    assert_eq!(
+        (outcome.renditions.len(), outcome.video_renditions()),
+        (1, 0),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn video_only() {
+    let (outcome, _) = judge(
+        NO_LADDER,
+        &Source {
+            audio: false,
+            ..Source::default()
+        },
+        12,
+    );
+    assert!(outcome.findings.is_empty(), "{outcome}");
+    assert_eq!(
+        (outcome.renditions.len(), outcome.video_renditions()),
+        (1, 1),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn timestamps_that_jump_an_hour_do_not_close_the_publisher() {
+    // Both tracks jump together after five seconds.
+    let jump =
+        |count: u32| format!("setts=pts=PTS+gte(N\\,{count})*3600/TB:dts=DTS+gte(N\\,{count})*3600/TB");
+    let extra = words(&["-bsf:v", &jump(150), "-bsf:a", &jump(234)]);
+    let (outcome, view) = judge(
+        NO_LADDER,
+        &Source {
+            b_frames: 0,
+            extra,
+            ..Source::default()
+        },
+        16,
+    );
+    println!("{}", view["notices"]);
+    assert!(outcome.findings.is_empty(), "{outcome}");
+    let video = outcome
+        .renditions
+        .values()
+        .find(|followed| followed.is_video())
+        .expect("video");
+    assert!(video.counts[3] >= 5, "it plays on after the jump: {outcome}");
+}
