@@ -44,23 +44,29 @@ pub(crate) async fn hold<T>(
     let _counted = Counted::new(core);
     guard.set_waiting(true);
     let mut deadline = pin!(tokio::time::sleep(limit));
-    let mut drain = pin!(core.drain.notified());
-    drain.as_mut().enable();
+    let mut ending = pin!(core.ending.notified());
+    let mut is_armed = false;
     let result = poll_fn(|cx| {
         loop {
             if Pin::new(&mut listener).poll(cx).is_pending() {
-                if deadline.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Err(Unheld::Late));
-                }
-                if drain.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Err(Unheld::Draining));
-                }
-                return Poll::Pending;
+                break;
             }
             match look() {
                 Look::Now(answer) => return Poll::Ready(Ok(answer)),
                 Look::Later(next) => listener = next,
             }
+        }
+        if !is_armed {
+            // One poll leaves the task's waker there; later ones read a flag instead of taking locks.
+            is_armed = true;
+            let _ = (deadline.as_mut().poll(cx), ending.as_mut().poll(cx));
+        }
+        if core.is_draining() {
+            Poll::Ready(Err(Unheld::Draining))
+        } else if deadline.is_elapsed() {
+            Poll::Ready(Err(Unheld::Late))
+        } else {
+            Poll::Pending
         }
     })
     .await;

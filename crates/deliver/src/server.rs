@@ -430,15 +430,18 @@ where
     let mut watchdog = Watchdog::new(Instant::now());
     let interval = Watchdog::interval(limits);
     let mut wake = pin!(tokio::time::sleep(interval));
-    let mut drain = pin!(core.drain.notified());
-    let mut cut = pin!(core.cut.notified());
-    drain.as_mut().enable();
-    cut.as_mut().enable();
-    let mut is_draining = false;
+    let mut ending = pin!(core.ending.notified());
+    let (mut is_armed, mut is_draining) = (false, false);
     std::future::poll_fn(|cx| {
-        if !is_draining && (core.is_draining() || drain.as_mut().poll(cx).is_ready()) {
-            is_draining = true;
+        if core.is_draining() && !is_draining {
+            (is_draining, is_armed) = (true, false);
+            ending.set(core.ending.notified());
             http.as_mut().graceful_shutdown();
+        }
+        if !is_armed {
+            // One poll leaves the task's waker there; later ones read flags instead of taking the lock.
+            is_armed = true;
+            let _ = ending.as_mut().poll(cx);
         }
         if let Poll::Ready(result) = http.as_mut().poll(cx) {
             return Poll::Ready(match result {
@@ -446,7 +449,7 @@ where
                 Err(error) => reason_of(&*error),
             });
         }
-        if cut.as_mut().poll(cx).is_ready() {
+        if core.is_cut() {
             return Poll::Ready(CloseReason::Shutdown);
         }
         while wake.as_mut().poll(cx).is_ready() {

@@ -32,21 +32,22 @@ pub(crate) struct CoreState {
     pub(crate) shard: Arc<Shard>,
     fallback: Router,
     draining: AtomicBool,
-    /// Told once, when the drain begins. Each core has its own, as every held request waits on it.
-    pub(crate) drain: Notify,
-    /// Told once, when what is still open is cut.
-    pub(crate) cut: Notify,
+    cut: AtomicBool,
+    /// Told when the drain begins, and again when what is still open is cut. Each core has its own, as every held
+    /// request waits on it.
+    pub(crate) ending: Notify,
 }
 
 impl CoreState {
     pub(crate) fn new(shared: Arc<Shared>, shard: Arc<Shard>, fallback: Router) -> Self {
+        let (draining, cut) = (AtomicBool::new(false), AtomicBool::new(false));
         Self {
             shared,
             shard,
             fallback,
-            draining: AtomicBool::new(false),
-            drain: Notify::new(),
-            cut: Notify::new(),
+            draining,
+            cut,
+            ending: Notify::new(),
         }
     }
 
@@ -54,13 +55,18 @@ impl CoreState {
         self.draining.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn begin_drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        self.drain.notify_waiters();
+        self.ending.notify_waiters();
     }
 
     pub(crate) fn cut(&self) {
-        self.cut.notify_waiters();
+        self.cut.store(true, Ordering::Relaxed);
+        self.ending.notify_waiters();
     }
 
     /// Whole seconds since the server started.
