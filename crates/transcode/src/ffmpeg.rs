@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+/// Oldest release that knows all options in use, major and minor.
+const VERSION_MIN: (u32, u32) = (5, 1);
+
 /// Why FFmpeg cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -22,6 +25,14 @@ pub enum FfmpegError {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// A release without options that are needed (`-fps_mode`).
+    #[error("{path} is FFmpeg {found}, {}.{} or newer is needed; install a newer one and set its path", VERSION_MIN.0, VERSION_MIN.1)]
+    TooOld {
+        /// The program.
+        path: PathBuf,
+        /// Its version.
+        found: String,
     },
     /// It ran, but it is not FFmpeg.
     #[error("{path} does not answer `-version` as FFmpeg does, it says {found:?}")]
@@ -55,16 +66,22 @@ impl Ffmpeg {
         let version = first_line
             .strip_prefix("ffmpeg version ")
             .and_then(|rest| rest.split(' ').next());
-        match version {
-            Some(version) => Ok(Self {
-                version: version.to_owned(),
-                path,
-            }),
-            None => Err(FfmpegError::NotFfmpeg {
+        let Some(version) = version else {
+            return Err(FfmpegError::NotFfmpeg {
                 path,
                 found: first_line,
-            }),
+            });
+        };
+        if release(version).is_some_and(|release| release < VERSION_MIN) {
+            return Err(FfmpegError::TooOld {
+                path,
+                found: version.to_owned(),
+            });
         }
+        Ok(Self {
+            version: version.to_owned(),
+            path,
+        })
     }
 
     /// A program taken as FFmpeg without asking it; for tests of what happens when it misbehaves.
@@ -96,6 +113,16 @@ fn search() -> Option<PathBuf> {
                 .metadata()
                 .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
         })
+}
+
+/// Major and minor of `5.1.9-0+deb12u1` or `n7.1`; `None` for builds between releases (`N-118000-g1234567`).
+fn release(version: &str) -> Option<(u32, u32)> {
+    let digits = version.strip_prefix('n').unwrap_or(version);
+    let mut parts = digits.split(|c: char| !c.is_ascii_digit());
+    Some((
+        parts.next()?.parse().ok()?,
+        parts.next().and_then(|minor| minor.parse().ok()).unwrap_or(0),
+    ))
 }
 
 /// First line of `ffmpeg -version`, at most 200 characters.
@@ -132,4 +159,23 @@ fn version_line(path: &Path) -> std::io::Result<String> {
         .chars()
         .take(200)
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_told_from_other_builds() {
+        for (version, expected) in [
+            ("5.1.9-0+deb12u1", Some((5, 1))),
+            ("n7.1", Some((7, 1))),
+            ("4.4", Some((4, 4))),
+            ("9", Some((9, 0))),
+            ("N-118000-g1234567", None),
+            ("git-2024-01-01", None),
+        ] {
+            assert_eq!(release(version), expected, "{version}");
+        }
+    }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -15,25 +14,6 @@ use transcode::{
 
 use crate::support::*;
 
-/// Pushes at `speed` times real time and calls `at` before each frame.
-fn push_paced(
-    fixture: &Fixture,
-    source: &SourceStream,
-    forced: &BTreeSet<i64>,
-    speed: u32,
-    mut at: impl FnMut(usize),
-) {
-    let input = fixture.ladder.input();
-    input.set_track(&source.track);
-    let start = Instant::now();
-    for (index, sample) in source.samples.iter().enumerate() {
-        let due = start + Duration::from_millis(index as u64 * 1000 / 30) / speed;
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        at(index);
-        input.push(Arc::clone(sample), forced.contains(&sample.pts));
-    }
-}
-
 /// `hurt` gets the child's process id in mid-GOP of a 10 s GOP; nothing may be missing afterwards.
 fn check_replaced(reason: RestartReason, hurt: impl Fn(u32), longest_gap: Duration) {
     let source = source("320x180", 5, 300, 0);
@@ -41,7 +21,7 @@ fn check_replaced(reason: RestartReason, hurt: impl Fn(u32), longest_gap: Durati
     let fixture = Fixture::new(real_ffmpeg(), two_rungs(), LadderLimits::default());
     let mut victim = 0;
     let (mut newest, mut gap) = ((0, Instant::now()), Duration::ZERO);
-    push_paced(&fixture, &source, &forced, 2, |index| {
+    fixture.push_paced(&source, &forced, 2, |index| {
         if index == 75 {
             victim = fixture.pid();
             hurt(victim);
@@ -204,7 +184,7 @@ fn overflow_drops_whole_tails_and_is_counted() {
     };
     let source = source("320x180", 10, 30, 0);
     let fixture = Fixture::new(ffmpeg, two_rungs(), limits);
-    push_paced(&fixture, &source, &BTreeSet::new(), 8, |_| {});
+    fixture.push_paced(&source, &BTreeSet::new(), 8, |_| {});
     let stats = fixture.ladder.stats().clone();
     let dropped = stats.frames_dropped.load(Relaxed);
     assert!(dropped >= 30, "{dropped}");
@@ -284,7 +264,7 @@ child.wait()
         limits,
     });
     let fixture = Fixture::of(transcoder, ladder, sinks);
-    push_paced(&fixture, &source, &BTreeSet::new(), 2, |_| {});
+    fixture.push_paced(&source, &BTreeSet::new(), 2, |_| {});
     let event = wait_event(&fixture.ladder, |event| {
         matches!(event, LadderEvent::RungsDropped { .. })
     });

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use media::TrackConfig;
+use transcode::LadderLimits;
 
 use crate::support::*;
 
@@ -146,6 +147,32 @@ fn time_that_jumps_back_replaces_the_child() {
     );
     for sink in &fixture.sinks {
         assert_eq!(sink.times()[60..], source.times()[..]);
+    }
+    fixture.stop();
+}
+
+#[test]
+fn no_frame_is_held_back() {
+    let source = source("640x360", 3, 60, 0);
+    let rungs = vec![rung("240p", 426, 240, 400_000), rung("180p", 320, 180, 200_000)];
+    let fixture = Fixture::new(real_ffmpeg(), rungs, LadderLimits::default());
+    fixture.push_paced(&source, &BTreeSet::new(), 1, |_| {});
+    fixture.wait_samples(source.samples.len());
+    for sink in &fixture.sinks {
+        // The source's frames arrive at 0, so what the rung's carry is the delay.
+        let mut delays: Vec<u64> = sink.get(|state| {
+            state
+                .samples
+                .iter()
+                .skip(30)
+                .map(|sample| sample.arrived_us)
+                .collect()
+        });
+        delays.sort_unstable();
+        let (low, middle, high) = (delays[6], delays[30], delays[57]);
+        println!("delay p10 {low} p50 {middle} p95 {high} us");
+        // A busy machine delays some frames; a frame held back would delay all of them by 33 ms.
+        assert!(low < 25_000, "{delays:?}");
     }
     fixture.stop();
 }

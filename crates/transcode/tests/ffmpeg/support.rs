@@ -302,6 +302,25 @@ impl Fixture {
         }
     }
 
+    /// Pushes at `speed` times real time and calls `at` before each frame.
+    pub(crate) fn push_paced(
+        &self,
+        source: &SourceStream,
+        forced: &BTreeSet<i64>,
+        speed: u32,
+        mut at: impl FnMut(usize),
+    ) {
+        let input = self.ladder.input();
+        input.set_track(&source.track);
+        let start = Instant::now();
+        for (index, sample) in source.samples.iter().enumerate() {
+            let due = start + Duration::from_millis(index as u64 * 1000 / 30) / speed;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            at(index);
+            input.push(Arc::clone(sample), forced.contains(&sample.pts));
+        }
+    }
+
     pub(crate) fn wait_samples(&self, count: usize) {
         for (index, sink) in self.sinks.iter().enumerate() {
             let is_there = sink.waited(Duration::from_secs(20), |state| state.samples.len() >= count);
