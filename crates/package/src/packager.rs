@@ -131,7 +131,10 @@ impl Packager {
         self.last_arrival = Some(now);
         let mut force_idr = false;
         match rendition.spec.role {
-            Role::Source if self.video_decided => force_idr = self.drive(id.0, &sample, now),
+            Role::Source if self.video_decided => {
+                force_idr = self.drive(id.0, &sample, now);
+                self.pump_others(id.0, now);
+            }
             Role::Source => force_idr = self.learn(id.0, sample, now),
             Role::Audio | Role::Rung => {
                 rendition.hold(sample);
@@ -377,6 +380,8 @@ impl Packager {
         for sample in probe.into_samples(is_late) {
             cut = self.drive(index, &sample, now);
         }
+        // Only now: what is held ran ahead of the pictures because they were kept here.
+        self.pump_others(index, now);
         cut
     }
 
@@ -484,7 +489,6 @@ impl Packager {
                 self.plan.force_next();
             }
         }
-        self.pump_others(index, now);
         starts
     }
 

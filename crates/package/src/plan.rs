@@ -19,8 +19,8 @@ const TARGET_SLACK_US: i64 = 200_000;
 pub(crate) const HOLE_US: i64 = 1_000_000;
 /// Timestamps may have been rounded to milliseconds on the way: two of them meet within this.
 pub(crate) const JITTER_US: i64 = 2_000;
-/// Equal GOPs in a row after which the next IDR is taken for granted.
-const GOP_RUN: u32 = 2;
+/// How often in a row a GOP must have been as long as the one before for the next IDR to be taken for granted.
+const GOP_RUN: u32 = 1;
 /// Shortest segment that an IDR may end when the source has just come back.
 const RETURN_MIN_US: i64 = 500_000;
 

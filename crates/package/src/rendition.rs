@@ -8,7 +8,7 @@ use bytes::Bytes;
 use container::bmff::{InitError, init_segment};
 use media::{MediaTime, Micros, Sample, Track, TrackConfig};
 
-use crate::config::{Notice, PackageConfig, RenditionSpec, Role};
+use crate::config::{Mode, Notice, PackageConfig, RenditionSpec, Role};
 use crate::log::{Layout, Part, RenditionLog, Segment};
 use crate::part::{FinishedPart, PartBuilder};
 use crate::plan::{Boundary, HOLE_US, JITTER_US, Plan};
@@ -434,12 +434,15 @@ impl Rendition {
         if self.spec.role == Role::Rung || self.segment? + 1 != context.plan.next_msn() {
             return None;
         }
-        let frame_us = self.from_ticks_us(builder.frame());
-        let mut due_us = context.plan.committed_us(frame_us)?;
-        if self.is_audio() && context.plan.mode() != Some(crate::config::Mode::Audio) {
-            due_us += JITTER_US;
+        let due_us = context.plan.committed_us(self.from_ticks_us(builder.frame()))?;
+        let due = self.from_us(due_us);
+        if !self.is_audio() {
+            return (following + slack >= due).then_some(Some(due));
         }
-        (following + slack >= self.from_us(due_us)).then_some(None)
+        // The picture may come a little later than foreseen, and then one more frame belongs before it.
+        let by_picture = context.plan.mode() != Some(Mode::Audio);
+        let jitter = if by_picture { self.from_us(JITTER_US) } else { 0 };
+        (following >= due + jitter).then_some(None)
     }
 
     fn publish(&mut self, part: FinishedPart) {

@@ -1,0 +1,9 @@
+//! The packager from the outside: what it publishes, read as a player reads it.
+
+extern crate tidewire_package as package;
+
+mod checker;
+mod playlist;
+mod steady;
+mod unruly;
+mod world;
