@@ -1,9 +1,13 @@
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig, type Plugin } from 'vite';
 
 /**
- * Puts all of the app's CSS into the page (first paint = one request) and names the chunks that a watch page needs, so
- * that the inline start script can ask for them before any module has run.
+ * Puts all of the app's CSS into the page (first paint = one request) and writes the start script, which knows the
+ * names of the chunks that a watch page needs and asks for them before any module has run.
  */
 function onePaint(): Plugin {
   return {
@@ -14,27 +18,52 @@ function onePaint(): Plugin {
       order: 'post',
       handler(html, context) {
         const bundle = context.bundle ?? {};
-        const files = Object.values(bundle);
         let css = '';
-        for (const file of files) {
-          if (file.type !== 'asset' || !file.fileName.endsWith('.css')) continue;
-          css += String(file.source);
-          html = html.replace(new RegExp(`\\s*<link rel="stylesheet"[^>]*${file.fileName}"[^>]*>`), '');
-          delete bundle[file.fileName];
+        const wanted: string[] = [];
+        for (const file of Object.values(bundle)) {
+          if (file.type === 'chunk') {
+            if (/\/(hls|Watch|controls|elements)-/.test(file.fileName)) wanted.push(`/${file.fileName}`);
+          } else if (file.fileName.endsWith('.css')) {
+            css += String(file.source);
+            html = html.replace(new RegExp(`\\s*<link rel="stylesheet"[^>]*${file.fileName}"[^>]*>`), '');
+            delete bundle[file.fileName];
+          }
         }
-        const wanted = files.flatMap((file) =>
-          file.type === 'chunk' && /\/(hls|Watch|controls|elements)-/.test(file.fileName) ? [`/${file.fileName}`] : [],
-        );
+        const start = readFileSync(join(import.meta.dirname, 'start.js'), 'utf8').replace("'watch-chunks'", () => wanted.map((name) => JSON.stringify(name)).join(', '));
+        const name = `assets/start-${createHash('sha256').update(start).digest('base64url').slice(0, 8)}.js`;
+        writeBesides.set(name, start);
         return html
           .replace('<!--critical-css-->', () => `<style>${css.trim()}</style>`)
-          .replace('[/*watch-chunks*/]', () => JSON.stringify(wanted));
+          .replace('<!--start-script-->', `<script async fetchpriority="high" src="/${name}"></script>`);
       },
     },
   };
 }
 
+/** Files that are no part of the module graph, by name within dist. */
+const writeBesides = new Map<string, string>();
+
+/** Writes `.br` and `.gz` beside every text file: the server sends them as they are. */
+function precompressed(): Plugin {
+  let dist = '';
+  return {
+    name: 'precompressed',
+    apply: 'build',
+    configResolved: (config) => void (dist = join(config.root, config.build.outDir)),
+    closeBundle() {
+      for (const [name, body] of writeBesides) writeFileSync(join(dist, name), body);
+      for (const name of readdirSync(dist, { recursive: true, encoding: 'utf8' })) {
+        if (!/\.(html|js|css|svg)$/.test(name)) continue;
+        const body = readFileSync(join(dist, name));
+        writeFileSync(join(dist, `${name}.gz`), gzipSync(body, { level: 9 }));
+        writeFileSync(join(dist, `${name}.br`), brotliCompressSync(body, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } }));
+      }
+    },
+  };
+}
+
 export default defineConfig({
-  plugins: [svelte(), onePaint()],
+  plugins: [svelte(), onePaint(), precompressed()],
   build: {
     target: 'es2022',
     cssCodeSplit: false,

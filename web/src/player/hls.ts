@@ -67,7 +67,7 @@ const config = (estimate: number): Partial<HlsConfig> => ({
   liveDurationInfinity: true,
   // The distance to live comes from PART-HOLD-BACK; the player itself catches up (see Follower).
   maxLiveSyncPlaybackRate: 1,
-  liveSyncOnStallIncrease: 0.25,
+  liveSyncOnStallIncrease: 0,
   maxBufferLength: 12,
   maxMaxBufferLength: 30,
   backBufferLength: 60,

@@ -36,6 +36,8 @@ const factories: Record<EngineKind, () => EngineFactory | Promise<EngineFactory>
   shaka: async () => (await import('./shaka')).createShaka,
 };
 
+const isPlayable = ({ state }: Channel): boolean => state === 'live' || state === 'reconnecting';
+
 /** One viewer's player: the element, the engine behind it, and what the controls show. */
 export class PlayerModel {
   kind = $state<EngineKind>(hasMse ? 'hls' : 'native');
@@ -100,7 +102,11 @@ export class PlayerModel {
     };
     on('play pause', () => (this.paused = video.paused));
     on('playing', () => ((this.waiting = false), (this.blocked = false)));
-    on('waiting', () => (this.waiting = true));
+    on('seeking', () => this.#follower.disturbed());
+    on('waiting', () => {
+      this.waiting = true;
+      if (this.hasPicture) this.#follower.stalled();
+    });
     on('volumechange', () => {
       this.muted = video.muted || video.volume === 0;
       if (!this.muted) this.mutedByBrowser = false;
@@ -119,14 +125,13 @@ export class PlayerModel {
     this.#channel = channel;
     if (!channel) return;
     this.#loaded = { hls: channel.hls, dash: channel.dash };
-    const playable = channel.state === 'live' || channel.state === 'reconnecting';
-    if (!playable) {
+    if (!isPlayable(channel)) {
       if (channel.state === 'offline' && before?.state !== 'offline') this.#unload();
       return;
     }
     if (this.#stream === null && this.hasPicture) this.#stream = channel.stream_id;
     const changed = this.#stream !== null && channel.stream_id !== null && channel.stream_id !== this.#stream;
-    const idle = !this.#engine && this.#retryTimer === undefined;
+    const idle = !this.#engine && (this.#retryTimer === undefined || !before || !isPlayable(before));
     if (this.#stream === null) this.#stream = channel.stream_id;
     if (changed || idle || this.over) {
       this.#stream = channel.stream_id;
@@ -150,7 +155,7 @@ export class PlayerModel {
   }
 
   goLive(): void {
-    const position = this.#engine?.livePosition();
+    const position = this.#engine && this.#follower.livePosition(this.#engine);
     if (!this.#video || position == null) return;
     this.#follower.following = true;
     this.#video.currentTime = position;
@@ -195,6 +200,7 @@ export class PlayerModel {
     this.switchS = null;
     const target = this.rungs.find((rung) => rung.id === id);
     if (target && this.#video) this.#timeSwitch(this.#video, target);
+    this.#follower.disturbed();
     this.#engine?.pick(id);
   }
 
@@ -245,6 +251,7 @@ export class PlayerModel {
     const generation = this.#generation;
     this.fault = null;
     this.#follower.following = true;
+    this.#follower.disturbed();
     const events = this.#events(generation);
     try {
       const factory = await factories[this.kind]();
@@ -375,7 +382,7 @@ export class PlayerModel {
       const rate = this.#follower.rate(video, engine, this.speed);
       if (video.playbackRate !== rate) video.playbackRate = rate;
     }
-    const live = engine.livePosition();
+    const live = this.#follower.livePosition(engine);
     if (live !== null) this.behindS = this.#follower.following && !video.paused ? 0 : Math.max(0, live - video.currentTime);
     this.#watchProgress(video);
     if (this.watchFigures) this.#gather(video, engine);
