@@ -158,6 +158,11 @@ impl Reader {
     fn skip(&mut self) -> Option<Item> {
         let feed = Arc::clone(&self.feed);
         let ring = lock(feed.ring());
+        if ring.ordinal(ring.first()) == self.ordinal {
+            // Only tracks and discontinuities fell out: they are told, and no sample is lost.
+            self.place(&ring, ring.first());
+            return self.pending.pop();
+        }
         let number = fresh_place(&ring);
         let samples = ring.ordinal(number).saturating_sub(self.ordinal) + std::mem::take(&mut self.withheld);
         self.awaits_sync = true;

@@ -280,11 +280,9 @@ impl Timeline {
         }
         let at_us = raw_us + offset_us;
         let other_is_here = other.offset_us.is_some() && span(other.last_arrival, now) < GAP_US;
-        if silence_us > FORWARD_JUMP_US
-            && other_is_here
-            && at_us.abs_diff(other.last_us) > INTERLEAVE_US as u64
-        {
-            // It was away and its clock stood still meanwhile, or the other way round.
+        let is_apart = at_us.abs_diff(other.last_us) > INTERLEAVE_US as u64;
+        if (silence_us - delta_us).abs() > FORWARD_JUMP_US && other_is_here && is_apart {
+            // It was away while its clock stood still, and the other track went on.
             out.repairs.add(Repair::OriginMismatch);
             let at_us = other.last_us.max(line.end_us);
             self.mark_discontinuity(kind, out);

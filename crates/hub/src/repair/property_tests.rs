@@ -113,8 +113,18 @@ fn play(steps: &[Step]) {
     rig.check();
 }
 
+/// 400 cases; `PROPTEST_CASES` asks for more.
+fn config() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig {
+        cases: config.cases.max(400),
+        failure_persistence: None,
+        ..config
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn any_sequence_keeps_the_invariants(steps in proptest::collection::vec(step(), 0..200)) {

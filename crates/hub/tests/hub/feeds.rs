@@ -149,6 +149,21 @@ fn what_changed_meanwhile_is_told_after_a_loss() {
 }
 
 #[test]
+fn no_sample_is_lost_where_only_announcements_fell_out() {
+    let feed = small(4);
+    push(&feed, "V0 A0 k0");
+    let mut reader = feed.reader(Start::LastSync);
+    drain(&mut reader);
+    push(&feed, "| V1 A1 V2 p10 a15 p20");
+    assert_eq!(drain(&mut reader), "| V1 A1 V2 p10 a15 p20");
+    push(&feed, "| V3 A2 p30 a35 p40");
+    assert_eq!(
+        (drain(&mut reader), reader.skipped()),
+        ("| V3 A2 p30 a35 p40".to_owned(), 0)
+    );
+}
+
+#[test]
 fn the_ring_is_bounded_in_every_dimension() {
     let by_bytes = Feed::new(
         "b",

@@ -108,8 +108,18 @@ impl Check {
     }
 }
 
+/// 400 cases; `PROPTEST_CASES` asks for more.
+fn config() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig {
+        cases: config.cases.max(400),
+        failure_persistence: None,
+        ..config
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn readers_see_what_was_pushed_less_whole_tails(steps in proptest::collection::vec(step(), 1..400)) {
