@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
+use serde_saphyr::{Spanned, UserMessageFormatter};
 
 /// Longest configuration file.
 pub(super) const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -71,7 +71,10 @@ pub(super) fn parse(text: &str) -> Result<Node, (Position, String)> {
         }),
         Err(error) => {
             let at = error.location().map(position).unwrap_or_default();
-            Err((at, first_sentence(&error.to_string())))
+            Err((
+                at,
+                first_sentence(&error.render_with_formatter(&UserMessageFormatter)),
+            ))
         }
     }
 }

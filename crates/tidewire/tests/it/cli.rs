@@ -143,6 +143,36 @@ fn a_port_in_use_ends_the_start() {
 }
 
 #[test]
+fn commands_work_beside_the_server_and_a_second_server_does_not() {
+    let shell = Shell::new();
+    let server = shell.serve("--http 127.0.0.1:0 --rtmp off");
+    for command in [
+        "channel add stage --json",
+        "key add stage",
+        "channel list",
+        "token admin --json",
+    ] {
+        let outcome = shell.quiet(command);
+        assert_eq!(outcome.code, 0, "{command}: {}", outcome.stderr);
+    }
+    let second = shell.quiet("serve --http 127.0.0.1:0 --rtmp off");
+    assert_eq!(
+        (second.code, second.stderr.lines().count()),
+        (2, 1),
+        "{}",
+        second.stderr
+    );
+    let named = format!(
+        "another tidewire server uses this data directory (process {})",
+        server.id()
+    );
+    assert!(second.stderr.contains(&named), "{}", second.stderr);
+    drop(server);
+    // What a killed server held is free.
+    drop(shell.serve("--http 127.0.0.1:0 --rtmp off"));
+}
+
+#[test]
 fn an_unwritable_data_dir_is_said() {
     let mut shell = Shell::new();
     shell.write("file", "a file, not a directory\n");

@@ -1,4 +1,6 @@
 //! The binary, as a person at a terminal and a script see it.
 
+#![allow(clippy::unwrap_used, reason = "a test helper has nobody to hand an error to")]
+
 mod cli;
 mod shell;

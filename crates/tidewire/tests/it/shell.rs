@@ -1,9 +1,11 @@
 //! Runs the binary in a directory of its own and keeps a transcript that is the same on every run.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A directory, and what was typed and printed in it.
@@ -44,22 +46,43 @@ impl Shell {
 
     /// Runs `tidewire` with arguments divided by spaces, without noting it.
     pub(crate) fn quiet(&self, arguments: &str) -> Outcome {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidewire"));
-        for (name, _) in
-            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEWIRE_"))
-        {
-            command.env_remove(name);
-        }
-        let output = command
-            .args(arguments.split_whitespace())
-            .current_dir(&self.dir)
-            .output()
-            .unwrap();
+        let output = self.command(arguments).output().unwrap();
         Outcome {
             code: output.status.code().expect("it is not killed"),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
+    }
+
+    /// Starts `tidewire serve` with further arguments and waits until it says that it is ready.
+    pub(crate) fn serve(&self, arguments: &str) -> Server {
+        let mut child = self
+            .command(&format!("serve {arguments}"))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut said = String::new();
+        // A server that cannot start ends, and with it its standard error.
+        let ready = lines.by_ref().map_while(Result::ok).any(|line| {
+            said.push_str(&line);
+            line.contains("ready")
+        });
+        let server = Server(child);
+        assert!(ready, "{said}");
+        // Read on, so that it never waits for room in the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        server
+    }
+
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidewire"));
+        let ours = |name: &OsString| name.to_string_lossy().starts_with("TIDEWIRE_");
+        for name in std::env::vars_os().map(|(name, _)| name).filter(ours) {
+            command.env_remove(name);
+        }
+        command.args(arguments.split_whitespace()).current_dir(&self.dir);
+        command
     }
 
     /// Runs `tidewire` and notes what was typed and printed.
@@ -89,6 +112,22 @@ impl Shell {
             path.display(),
             self.transcript
         );
+    }
+}
+
+/// A running server; killed when it is dropped.
+pub(crate) struct Server(Child);
+
+impl Server {
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
