@@ -5,10 +5,14 @@
 
 mod amf;
 mod flv;
+mod headers;
+mod hub;
 mod rtmp;
 
 pub use self::amf::amf;
 pub use self::flv::flv_tags;
+pub use self::headers::{aac_config, h264_headers};
+pub use self::hub::hub_ops;
 pub use self::rtmp::{rtmp_ops, rtmp_session};
 
 /// Reads a fuzzer's bytes as decisions. When they run out, everything is 0.

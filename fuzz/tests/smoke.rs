@@ -1,6 +1,6 @@
 //! Every target over some thousands of inputs from a fixed seed, on the stable compiler.
 
-use tidewire_fuzz::{amf, flv_tags, rtmp_ops, rtmp_session};
+use tidewire_fuzz::{aac_config, amf, flv_tags, h264_headers, hub_ops, rtmp_ops, rtmp_session};
 
 const PUBLISH: &[u8] = include_bytes!("../../crates/rtmp/tests/data/ffmpeg-publish.bin");
 const FILE: &[u8] = include_bytes!("../../crates/container/tests/data/ffmpeg.flv");
@@ -93,4 +93,55 @@ fn amf_smoke() {
     let amf0 = b"\x02\0\x07connect\0\x3f\xf0\0\0\0\0\0\0\x03\0\x03app\x02\0\x04live\0\x01a\x08\0\0\0\x01\0\x01w\x01\x01\0\0\x09\0\0\x09";
     let amf3 = b"\x0a\x0b\x01\x03a\x06\x03x\x03b\x06\x02\x01\x09\x05\x01\x02\x04\x81\x00";
     smoke(amf, &[amf0, amf3], 20_000);
+}
+
+/// Records as x264 writes them: 720p main, and interlaced high with HRD parameters.
+#[test]
+fn h264_headers_smoke() {
+    let main = b"\x01\x4d\x40\x1f\xff\xe1\x00\x19\x67\x4d\x40\x1f\xec\xa0\x28\x02\xdd\x80\x88\x00\x00\x03\x00\x08\x00\x00\x03\x01\xe0\x78\xc1\x8c\xb0\x01\x00\x04\x68\xef\x8f\xc8";
+    let high = b"\x01\x64\x00\x1e\xff\xe1\x00\x22\x67\x64\x00\x1e\xac\xd9\x40\xb4\x24\xd8\x20\x80\x00\x00\x03\x00\x80\x00\x00\x19\x32\x40\x01\x86\xa0\x03\x0d\x72\x61\x80\x7c\x50\xa6\x58\x01\x00\x05\x68\xfb\xac\xb2\x2c\xfd\xf8\xf8\x00";
+    let sample = [
+        &[
+            0, 0, 0, 2, 9, 0xf0, 0, 0, 0, 6, 6, 6, 1, 0xc0, 0x80, 0, 0, 0, 0, 3,
+        ][..],
+        &[
+            0x65, 0x88, 0x84, 0, 0, 0, 3, 0x41, 0x9a, 0x24, 0, 0, 0, 3, 1, 0x9e, 0x42,
+        ],
+    ]
+    .concat();
+    smoke(h264_headers, &[main, high, &sample], 20_000);
+}
+
+#[test]
+fn aac_config_smoke() {
+    smoke(
+        aac_config,
+        &[
+            &[0x11, 0x90, 0x56, 0xe5, 0x00],
+            &[0x2b, 0x11, 0x88, 0x00],
+            &[0xeb, 0x09, 0x88, 0x00],
+        ],
+        50_000,
+    );
+}
+
+#[test]
+fn hub_ops_smoke() {
+    // Publish, both configurations, a reader; then samples, a reconnect, and samples.
+    let sample = |flags| [9, 100, flags, 0, 0, 0, 33, 0, 10];
+    let play = [
+        [sample(2), sample(6)].concat(),
+        [sample(18), sample(6)].concat().repeat(20),
+        vec![8],
+    ]
+    .concat();
+    let open = [
+        &[0, 3, 0, 0, 0, 1, 4, 0, 0, 0xb7, 0x98, 0, 0, 3, 0xff][..],
+        &[5, 0],
+        &play,
+        &play,
+    ]
+    .concat();
+    let again = [&[1, 6, 0, 0x2d, 0xc6, 0xc0, 0, 3, 0, 0, 0, 2][..], &play].concat();
+    smoke(hub_ops, &[&[open.clone(), again].concat(), &open], 5_000);
 }
