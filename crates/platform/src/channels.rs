@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 use sqlx::FromRow;
+use sqlx::sqlite::SqliteConnection;
 
 use crate::error::Error;
 use crate::id::new_id;
-use crate::store::{Platform, now_ms};
+use crate::store::{Failure, Platform, now_ms};
 
 /// Longest channel name.
 pub const CHANNEL_NAME_BYTES_MAX: usize = 63;
@@ -45,40 +46,50 @@ fn check_name(name: &str) -> Result<(), Error> {
     })
 }
 
+impl Channel {
+    pub(crate) fn new(name: &str, private: bool, now_ms: i64) -> Result<Self, Error> {
+        check_name(name)?;
+        Ok(Self {
+            id: new_id("ch", now_ms)?,
+            name: name.to_owned(),
+            private,
+            created_at_ms: now_ms,
+        })
+    }
+}
+
+pub(crate) async fn insert_channel(db: &mut SqliteConnection, channel: Channel) -> Result<(), Failure> {
+    let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM channels")
+        .fetch_one(&mut *db)
+        .await?;
+    if count >= CHANNELS_MAX {
+        return Err(Error::TooMany {
+            what: "channels",
+            max: CHANNELS_MAX,
+        }
+        .into());
+    }
+    let made = sqlx::query(
+        "INSERT INTO channels (id, name, private, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING",
+    )
+    .bind(channel.id)
+    .bind(&channel.name)
+    .bind(channel.private)
+    .bind(channel.created_at_ms)
+    .execute(db)
+    .await?;
+    if made.rows_affected() == 0 {
+        return Err(Error::ChannelExists { name: channel.name }.into());
+    }
+    Ok(())
+}
+
 impl Platform {
     /// Makes a channel without a key.
     pub async fn create_channel(&self, name: &str, private: bool) -> Result<Channel, Error> {
-        check_name(name)?;
-        let now = now_ms();
-        let channel = Channel {
-            id: new_id("ch", now)?,
-            name: name.to_owned(),
-            private,
-            created_at_ms: now,
-        };
+        let channel = Channel::new(name, private, now_ms())?;
         let row = channel.clone();
-        self.write(move |db| {
-            Box::pin(async move {
-                let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM channels").fetch_one(&mut *db).await?;
-                if count >= CHANNELS_MAX {
-                    return Err(Error::TooMany { what: "channels", max: CHANNELS_MAX }.into());
-                }
-                let made = sqlx::query(
-                    "INSERT INTO channels (id, name, private, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING",
-                )
-                .bind(row.id)
-                .bind(&row.name)
-                .bind(row.private)
-                .bind(row.created_at_ms)
-                .execute(&mut *db)
-                .await?;
-                if made.rows_affected() == 0 {
-                    return Err(Error::ChannelExists { name: row.name }.into());
-                }
-                Ok(())
-            })
-        })
-        .await?;
+        self.write(move |db| Box::pin(insert_channel(db, row))).await?;
         Ok(channel)
     }
 

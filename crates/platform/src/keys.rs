@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
 use subtle::ConstantTimeEq;
 
-use crate::channels::Channel;
+use crate::channels::{Channel, insert_channel};
 use crate::credential::{self, SecretText};
 use crate::error::{Error, KeyRefusal};
 use crate::id::new_id;
@@ -83,15 +83,17 @@ impl Platform {
         name: &str,
         private: bool,
     ) -> Result<(Channel, NewKey), Error> {
-        let channel = self.create_channel(name, private).await?;
-        match self.add_key(name, "first key", None).await {
-            Ok(key) => Ok((channel, key)),
-            Err(error) => {
-                // Without a key the channel is of no use, and a second try would say that it exists.
-                let _ = self.remove_channel(name).await;
-                Err(error)
-            }
-        }
+        let channel = Channel::new(name, private, now_ms())?;
+        let (key, digest) = self.new_key("first key", None)?;
+        let (row, key_row) = (channel.clone(), key.info.clone());
+        self.write(move |db| {
+            Box::pin(async move {
+                insert_channel(&mut *db, row.clone()).await?;
+                insert_key(db, row, key_row, digest).await
+            })
+        })
+        .await?;
+        Ok((channel, key))
     }
 
     /// Makes another key for a channel. The others stay valid, so that keys can be exchanged without a gap.
@@ -101,9 +103,17 @@ impl Platform {
         label: &str,
         expires_at_ms: Option<i64>,
     ) -> Result<NewKey, Error> {
+        let (key, digest) = self.new_key(label, expires_at_ms)?;
+        let (channel, row) = (self.channel(channel).await?, key.info.clone());
+        self.write(move |db| Box::pin(insert_key(db, channel, row, digest)))
+            .await?;
+        Ok(key)
+    }
+
+    /// A key that is not stored yet, and its digest.
+    fn new_key(&self, label: &str, expires_at_ms: Option<i64>) -> Result<(NewKey, String), Error> {
         let now = now_ms();
         credential::check(label, expires_at_ms, now)?;
-        let channel = self.channel(channel).await?;
         let stream_key = SecretText::generate(PREFIX)?;
         let info = KeyInfo {
             id: new_id("key", now)?,
@@ -114,10 +124,8 @@ impl Platform {
             revoked_at_ms: None,
             used_at_ms: None,
         };
-        let (row, digest) = (info.clone(), self.digest(Purpose::StreamKey, stream_key.expose()));
-        self.write(move |db| Box::pin(insert_key(db, channel, row, digest)))
-            .await?;
-        Ok(NewKey { info, stream_key })
+        let digest = self.digest(Purpose::StreamKey, stream_key.expose());
+        Ok((NewKey { info, stream_key }, digest))
     }
 
     /// The keys of a channel, oldest first.
