@@ -17,6 +17,8 @@ pub(crate) const RUNGS_DROPPED: &str = "rungs_dropped";
 pub(crate) const ENCODER_RESTARTING: &str = "encoder_restarting";
 /// The sound cannot be offered.
 pub(crate) const AUDIO_UNPLAYABLE: &str = "audio_unplayable";
+/// A track cannot be packaged.
+pub(crate) const TRACK_UNSUPPORTED: &str = "track_unsupported";
 /// There is no picture.
 pub(crate) const NO_VIDEO: &str = "no_video";
 /// There is no sound.

@@ -519,6 +519,11 @@ impl StreamTask {
                     sentences::forced_cut(board);
                 }
                 Notice::Gap { rendition, msn } => tracing::warn!(channel, rendition, msn, "segment missing"),
+                Notice::Unsupported { rendition, reason } => {
+                    tracing::warn!(channel, rendition, reason, "track refused");
+                    let text = format!("The {rendition} track cannot be offered: {reason}.");
+                    board.set(sentences::TRACK_UNSUPPORTED, Severity::Error, text);
+                }
                 Notice::Discontinuity { msn } => {
                     tracing::info!(channel, msn, "discontinuity");
                     self.trouble_until.get_or_insert(now + TROUBLE_SHOWN_US);
