@@ -38,6 +38,7 @@
         switch_ms: meter.switchMs === null ? null : Math.round(meter.switchMs),
         heights,
         rate: video?.playbackRate ?? null,
+        player: window.playerState?.() ?? null,
       };
     },
   };

@@ -16,7 +16,7 @@ const script = (src) =>
 
 async function hls() {
   await script('/hls.js');
-  const hls = new window.Hls({ lowLatencyMode: true, backBufferLength: 10 });
+  const hls = new window.Hls({ lowLatencyMode: true, backBufferLength: 10, maxLiveSyncPlaybackRate: 1.5 });
   const level = (height) => hls.levels.findIndex((level) => level.height === height);
   hls.on(window.Hls.Events.ERROR, (_, data) => {
     if (data.fatal) console.error(`hls.js: ${data.type} ${data.details}`);
@@ -29,13 +29,13 @@ async function hls() {
   window.chooseHeight = (height) => {
     hls.currentLevel = level(height);
   };
-  window.player = hls;
+  window.playerState = () => ({ latency: hls.latency, target: hls.targetLatency, level: hls.currentLevel });
 }
 
 async function dash() {
   await script('/dash.js');
   const dash = window.dashjs.MediaPlayer().create();
-  dash.updateSettings({ streaming: { delay: { applyServiceDescription: true }, liveCatchup: { enabled: true } } });
+  dash.updateSettings({ streaming: { applyServiceDescription: true, liveCatchup: { enabled: true } } });
   dash.on('error', (event) => console.error(`dash.js: ${event.error?.code} ${event.error?.message}`));
   dash.initialize(video, dashUrl, true);
   const choose = (height) => {
@@ -45,7 +45,7 @@ async function dash() {
   };
   if (height) dash.on('streamInitialized', () => choose(height));
   window.chooseHeight = choose;
-  window.player = dash;
+  window.playerState = () => ({ latency: dash.getCurrentLiveLatency(), target: dash.getTargetLiveDelay() });
 }
 
 async function shaka(url) {
@@ -61,7 +61,7 @@ async function shaka(url) {
   };
   await shaka.load(url);
   if (height) window.chooseHeight(height);
-  window.player = shaka;
+  window.playerState = () => ({ latency: shaka.getStats().liveLatency });
 }
 
 await { hls, dash, 'shaka-hls': () => shaka(hlsUrl), 'shaka-dash': () => shaka(dashUrl) }[player]();

@@ -22,6 +22,8 @@ pub struct History {
     parts: BTreeMap<(u64, u64), Part>,
     /// The hint that the next new part must have.
     hint: Option<(u64, u64, String)>,
+    /// Hinted parts that never came, because their segment ended before them.
+    pub void_hints: u64,
     /// Broken rules.
     pub findings: Findings,
 }
@@ -348,14 +350,16 @@ impl History {
     /// 4.4.5.3: exactly one hint for the part that comes next, and the promise is kept.
     fn hints(&mut self, list: &MediaPlaylist) {
         if let Some((msn, number, uri)) = self.hint.take() {
-            // A segment may turn out to be complete; then its next part is the first of the following one.
-            let listed = part_at(list, msn, number).or_else(|| {
-                let complete = list
-                    .segments
-                    .iter()
-                    .any(|segment| segment.msn == msn && segment.uri.is_some());
-                complete.then(|| part_at(list, msn + 1, 0)).flatten()
-            });
+            // A key frame may come sooner than the server could know: then the segment ends and the hint is void. It
+            // costs a client one useless request, so it is counted, not forbidden.
+            let listed = part_at(list, msn, number);
+            let ended = list
+                .segments
+                .iter()
+                .any(|segment| segment.msn == msn && segment.uri.is_some());
+            if listed.is_none() && ended {
+                self.void_hints += 1;
+            }
             if let Some(part) = listed {
                 self.require(part.uri == uri, "hint-kept", Some(msn), || {
                     format!("hinted {uri}, listed {}", part.uri)

@@ -9,7 +9,8 @@ use super::playlist::{Part, Segment};
 /// Facts about a complete segment that other renditions and the multivariant playlist are compared with.
 #[derive(Clone, Debug, Default)]
 pub struct SegmentFacts {
-    /// First decode time, microseconds of the stream's timeline.
+    /// Presentation time of the first sample (a sync sample comes first in both orders), microseconds of the stream's
+    /// timeline. Decode times differ between renditions with and without B-frames.
     pub start_us: i64,
     /// Media duration, microseconds.
     pub duration_us: i64,
@@ -127,7 +128,7 @@ impl MediaHistory {
         let first = fragments.first();
         let ticks: u64 = fragments.iter().map(Fragment::duration).sum();
         let facts = SegmentFacts {
-            start_us: micros(first.map_or(0, |first| first.decode_time), init.timescale),
+            start_us: micros(first.map_or(0, presentation_start), init.timescale),
             duration_us: micros(ticks, init.timescale),
             bytes: body.len() as u64,
             samples: fragments
@@ -157,6 +158,11 @@ impl MediaHistory {
         }
         self.segments.insert(segment.msn, facts);
     }
+}
+
+fn presentation_start(fragment: &Fragment) -> u64 {
+    let offset = fragment.samples.first().map_or(0, |sample| sample.offset);
+    fragment.decode_time.saturating_add_signed(i64::from(offset))
 }
 
 /// Ticks as microseconds, rounded.

@@ -57,14 +57,9 @@ impl ClockPublisher {
         ]);
         command.args(["-re", "-f", "lavfi", "-i", "sine=frequency=880:sample_rate=48000"]);
         video_options(&mut command, 60, b_frames, bit_rate);
-        if b_frames == 0 {
-            command.args(["-tune", "zerolatency"]);
-        }
         command.args([
             "-fps_mode",
-            "cfr",
-            "-r",
-            "30",
+            "passthrough",
             "-c:a",
             "aac",
             "-b:a",

@@ -37,6 +37,8 @@ pub struct Followed {
     pub gaps: u64,
     /// Hinted requests that were compared with the part that was listed later.
     pub hints: u64,
+    /// Hinted parts that never came.
+    pub void_hints: u64,
 }
 
 impl Followed {
@@ -56,9 +58,10 @@ impl std::fmt::Display for Followed {
         let [playlists, deltas, parts, segments] = self.counts;
         write!(
             f,
-            "{playlists} playlists ({deltas} delta), {parts} parts, {} of them hinted, {segments} segments, {} discontinuities, {} gaps, \
+            "{playlists} playlists ({deltas} delta), {parts} parts, {} of them hinted ({} void hints), {segments} segments, {} discontinuities, {} gaps, \
              reload p50 {} p95 {} max {} ms",
             self.hints,
+            self.void_hints,
             self.discontinuities,
             self.gaps,
             at(50).unwrap_or(&0),
@@ -144,6 +147,7 @@ impl Follower {
         self.hints = None;
         // A hint that is still being held ends with the stream or with the request's own timeout; nobody waits for it.
         drop(worker);
+        self.followed.void_hints = self.history.void_hints;
         self.findings.extend(std::mem::take(&mut self.history.findings));
         self.findings
             .extend(std::mem::take(&mut self.followed.media.findings));
