@@ -10,7 +10,7 @@ use media::{MediaKind, Sample, Track};
 use crate::stats::StreamStats;
 use crate::{FeedLimits, Reader, lock};
 
-/// A step of decode time beyond this is a hole, microseconds.
+/// A step of decode time counts as this much at most, microseconds: beyond it is a hole.
 const HOLE_US: u64 = 1_000_000;
 
 /// What a reader gets.
@@ -228,7 +228,7 @@ pub(crate) struct Ring {
     bytes: usize,
     /// The newest decode time, microseconds.
     newest_us: i64,
-    /// Media time that went by since the feed began, holes left out: what ages are measured in.
+    /// Media time that went by since the feed began, holes shortened: what ages are measured in.
     elapsed_us: u64,
     /// Numbers of the video sync samples in the ring.
     syncs: VecDeque<u64>,
@@ -307,7 +307,7 @@ impl Ring {
         });
     }
 
-    /// Lets the sample's time count, unless there is a hole before it: who reads along must not lose his place in it.
+    /// Lets the sample's time count. Of a hole before it only a second does: who reads along must not lose his place.
     fn advance(&mut self, kind: MediaKind, sample: &Sample) {
         let Some(track) = self.newest.get(kind) else {
             return;
@@ -315,10 +315,10 @@ impl Ring {
         let time_us = sample.dts.saturating_mul(1_000_000) / i64::from(track.timescale.get());
         let step_us = time_us.saturating_sub(self.newest_us);
         match u64::try_from(step_us) {
-            Ok(step_us) if step_us <= HOLE_US => self.elapsed_us = self.elapsed_us.saturating_add(step_us),
+            Ok(step_us) => self.elapsed_us = self.elapsed_us.saturating_add(step_us.min(HOLE_US)),
             // Behind the other track, as interleaving has it.
             Err(_) if step_us.unsigned_abs() <= 10 * HOLE_US => return,
-            _ => {}
+            Err(_) => {}
         }
         self.newest_us = time_us;
     }

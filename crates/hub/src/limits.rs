@@ -10,7 +10,7 @@ pub struct FeedLimits {
     pub bytes_max: usize,
     /// Entries (samples, tracks, discontinuities) in the ring. Default 8192.
     pub samples_max: usize,
-    /// Media time from the oldest to the newest sample, holes of more than a second left out, microseconds. Default 30 s.
+    /// Media time from the oldest to the newest sample, holes counted as one second each, microseconds. Default 30 s.
     pub span_max_us: u64,
     /// What is older than this and older than the last sync sample leaves the ring: the slack of a reader that lags.
     /// Microseconds, default 4 s.

@@ -25,6 +25,8 @@ const BACKWARD_JUMP_US: i64 = 250_000;
 const FORWARD_JUMP_US: i64 = 3_000_000;
 /// Silence beyond this is a hole in the timeline: a discontinuity rather than a long frame.
 const GAP_US: i64 = 1_000_000;
+/// The same for video without audio, where a picture may well stand for seconds.
+const STILL_US: i64 = 10_000_000;
 /// Audio and video of one origin are interleaved within this.
 const INTERLEAVE_US: i64 = 2_000_000;
 /// After one track jumped: how long the other one's samples on the old clock are taken for stragglers.
@@ -290,7 +292,12 @@ impl Timeline {
         }
         if delta_us > GAP_US {
             out.repairs.add(Repair::Gap);
-            if span(self.last_arrival, now) > GAP_US && !line.is_fresh {
+            let hole_us = if self.audio.offset_us.is_some() {
+                GAP_US
+            } else {
+                STILL_US
+            };
+            if span(self.last_arrival, now) > hole_us && delta_us > hole_us && !line.is_fresh {
                 self.mark_discontinuity(kind, out);
             }
         }

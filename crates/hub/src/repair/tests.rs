@@ -605,6 +605,18 @@ fn video_pauses_while_audio_goes_on() {
 }
 
 #[test]
+fn slides_without_sound_are_no_holes_and_an_outage_is_one() {
+    for (every, discontinuities) in [(2_000, 0), (9_000, 0), (11_000, 9)] {
+        let mut rig = Rig::new();
+        for number in 0..10 {
+            rig.video(number * every, 0, true, number * every);
+        }
+        rig.check();
+        assert_eq!((rig.run, rig.last_ms(Video)), (discontinuities, 9 * every));
+    }
+}
+
+#[test]
 fn audio_pauses_while_video_goes_on() {
     for clock_stood_still in [false, true] {
         let mut rig = Rig::new();
