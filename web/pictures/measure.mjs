@@ -24,18 +24,18 @@ for (let sample = 0; sample < 20; sample += 1) {
 const stat = (row) => page.locator('section[aria-label="Stats"] dd').nth(row).textContent();
 const items = page.locator('.menu-place [role=menuitemradio]');
 await page.mouse.move(600, 400);
-for (let round = 0; round < 8; round += 1) {
+for (let round = 0; round < 12; round += 1) {
   await page.mouse.move(600, 400 + (round % 2));
   await page.locator('.control.quality').click();
   const total = await items.count();
   await items.nth(1 + (round + 1) % (total - 1)).click();
   await page.waitForFunction(() => !document.querySelectorAll('section[aria-label="Stats"] dd')[8].textContent.includes('–'), null, { timeout: 8000, polling: 50 }).catch(() => {});
-  switches.push(await stat(8));
+  switches.push(`${(await stat(2)).split(' ')[0]} ${await stat(8)}`);
   await page.waitForTimeout(1500 + 370 * round);
 }
 const rows = await page.locator('section[aria-label="Stats"] dl').innerText();
 console.log('first frame, ms after navigation:', starts.join(' '));
 console.log('latency, s:', latencies.join(' '));
-console.log('switches:', switches.join(' '));
+console.log('switches:', switches.join(', '));
 console.log(rows.replace(/\n/g, ' | '));
 await context.close();

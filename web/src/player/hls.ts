@@ -1,4 +1,4 @@
-import Hls, { type ErrorData, Events, type HlsConfig, type LoaderCallbacks, type LoaderConfiguration, type LoaderContext } from 'hls.js';
+import Hls, { type ErrorData, Events, type FragBufferedData, type HlsConfig, type LevelUpdatedData, type LoaderCallbacks, type LoaderConfiguration, type LoaderContext } from 'hls.js';
 import { recall, remember } from '../lib/store';
 import { type Engine, type EngineEvents, type Fault, firstEstimate, renditionOf, type Source } from './engine';
 
@@ -89,7 +89,8 @@ function faultOf(data: ErrorData): Fault {
 /**
  * Shows a rung at once. hls.js's own switch appends the new rung while the old frames are still being removed and leaves
  * the decoder waiting for the next keyframe (up to a whole segment). Here: remove first, load from the playhead's
- * segment, then seek to where playback already is, so that the decoder starts at the keyframe before it.
+ * segment, then seek to where playback already is, so that the decoder starts at the keyframe before it. An encoded rung
+ * trails the source by the encoder's delay: when the playhead is too near its edge, playback steps back.
  */
 function switchNow(hls: Hls, video: HTMLVideoElement, id: number): () => void {
   const type = hls.audioTracks.some((track) => track.url) ? 'video' : null;
@@ -98,20 +99,29 @@ function switchNow(hls: Hls, video: HTMLVideoElement, id: number): () => void {
     hls.loadLevel = id;
     hls.startLoad(video.currentTime);
   };
-  const buffered = (_: unknown, { frag }: { frag: { type: string; level: number } }): void => {
+  const updated = (_: unknown, { details, level }: LevelUpdatedData): void => {
+    if (level !== id) return;
+    hls.off(Events.LEVEL_UPDATED, updated);
+    const latest = details.edge - (details.partHoldBack || details.holdBack);
+    if (details.live && video.currentTime > latest + 0.1) video.currentTime = Math.max(latest, details.fragmentStart);
+  };
+  const buffered = (_: unknown, { frag }: FragBufferedData): void => {
     if (frag.type !== 'main' || frag.level !== id || !covers(video)) return;
-    hls.off(Events.FRAG_BUFFERED, buffered);
+    stop();
     const { currentTime } = video;
     video.currentTime = currentTime;
   };
-  hls.stopLoad();
-  hls.on(Events.BUFFER_FLUSHED, flushed);
-  hls.on(Events.FRAG_BUFFERED, buffered);
-  hls.trigger(Events.BUFFER_FLUSHING, { startOffset: 0, endOffset: Number.POSITIVE_INFINITY, type });
-  return () => {
+  const stop = (): void => {
     hls.off(Events.BUFFER_FLUSHED, flushed);
+    hls.off(Events.LEVEL_UPDATED, updated);
     hls.off(Events.FRAG_BUFFERED, buffered);
   };
+  hls.stopLoad();
+  hls.on(Events.BUFFER_FLUSHED, flushed);
+  hls.on(Events.LEVEL_UPDATED, updated);
+  hls.on(Events.FRAG_BUFFERED, buffered);
+  hls.trigger(Events.BUFFER_FLUSHING, { startOffset: 0, endOffset: Number.POSITIVE_INFINITY, type });
+  return stop;
 }
 
 function covers(video: HTMLVideoElement): boolean {
