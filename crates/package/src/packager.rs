@@ -93,17 +93,13 @@ impl Packager {
         );
         if had_track && role == Role::Source && !self.video_decided {
             self.probe = None;
+        } else if had_track && role == Role::Rung {
+            self.with_rendition(id.0, |rendition, context| rendition.end_segment(None, context));
+            self.renditions[id.0].lose();
         } else if had_track {
-            self.with_rendition(id.0, |rendition, context| {
-                rendition.end_segment(None, context);
-                if rendition.spec.role == Role::Rung {
-                    rendition.lose();
-                } else {
-                    rendition.waits_epoch = rendition.started;
-                }
-            });
-            if role != Role::Rung {
-                self.plan.discontinue();
+            self.end_epoch(id.0, self.last_arrival.unwrap_or(0));
+            self.plan.discontinue();
+            if role == Role::Source {
                 self.driver = Driver::default();
             }
         }
@@ -152,6 +148,7 @@ impl Packager {
     /// The publisher's timeline is interrupted before its next sample: it was gone and is back. One call, for the source
     /// or the audio, stands for both.
     pub fn discontinuity(&mut self, id: RenditionId) {
+        let now = self.last_arrival.unwrap_or(0);
         if self.renditions[id.0].spec.role == Role::Rung {
             return self.rendition_lost(id);
         }
@@ -159,17 +156,22 @@ impl Packager {
             self.probe = None;
             return;
         }
-        self.plan.discontinue();
-        self.driver = Driver::default();
         for index in 0..self.renditions.len() {
             if self.renditions[index].spec.role != Role::Rung {
-                self.pump_all_held(index);
-                self.with_rendition(index, |rendition, context| {
-                    rendition.end_segment(None, context);
-                    rendition.waits_epoch = rendition.started;
-                });
+                self.end_epoch(index, now);
             }
         }
+        self.plan.discontinue();
+        self.driver = Driver::default();
+    }
+
+    /// Publishes all there is of the epoch; the next sample has to wait for the boundary of the next one.
+    fn end_epoch(&mut self, index: usize, now: Micros) {
+        self.pump_all_held(index, now);
+        self.with_rendition(index, |rendition, context| {
+            rendition.end_segment(None, context);
+            rendition.waits_epoch = rendition.started;
+        });
     }
 
     /// The rendition's encoder died: its segment in work becomes a gap, until it is back with an IDR at a boundary.
@@ -240,7 +242,7 @@ impl Packager {
             self.decide(Mode::Audio, None);
         }
         for index in 0..self.renditions.len() {
-            self.pump_all_held(index);
+            self.pump_all_held(index, now);
             self.with_rendition(index, |rendition, context| rendition.end_segment(None, context));
         }
         self.first_part = self.first_part.or(Some(0));
@@ -278,7 +280,7 @@ impl Packager {
         }
         if self.stall_deadline().is_some_and(|deadline| deadline <= now) {
             for index in 0..self.renditions.len() {
-                self.pump_all_held(index);
+                self.pump_all_held(index, now);
                 self.with_rendition(index, |rendition, context| {
                     if !rendition.lost {
                         rendition.end_segment(None, context);
@@ -483,13 +485,18 @@ impl Packager {
             self.with_rendition(index, |rendition, context| {
                 starts |= rendition.take_source(sample, cut, context)
             });
-            let source = &self.renditions[index];
-            if source.started && !source.lost && !source.waits_epoch && source.segment.is_none() {
-                // Its last part went out in expectation of a boundary: there has to be one now.
-                self.plan.force_next();
-            }
+            self.keep_promise(index);
         }
         starts
+    }
+
+    /// A segment's last part went out in expectation of a boundary that is still to be made: now there has to be one.
+    fn keep_promise(&mut self, index: usize) {
+        let driver = &self.renditions[index];
+        let ended = driver.started && !driver.lost && !driver.waits_epoch && driver.segment.is_none();
+        if ended && driver.next_msn == self.plan.next_msn() {
+            self.plan.force_next();
+        }
     }
 
     fn step(&mut self, index: usize, sample: &Sample) -> Step {
@@ -569,8 +576,8 @@ impl Packager {
     fn pump_audio(&mut self, index: usize, now: Micros) {
         let mut moved = false;
         while let Some(sample) = self.renditions[index].queue.pop_front() {
-            let alone = self.plan.mode() == Some(Mode::Audio) || self.has_waited(index, &sample);
             let mut may_pass_us = self.plan.earliest_next_us();
+            let alone = self.plan.mode() == Some(Mode::Audio) || self.has_waited(index, &sample, may_pass_us);
             if alone {
                 moved |= self.drive_by_audio(index, &sample, now);
                 may_pass_us = i64::MAX;
@@ -598,20 +605,16 @@ impl Packager {
         }
     }
 
-    /// Audio runs so far ahead of the pictures that it no longer waits for them.
-    fn has_waited(&self, index: usize, sample: &Sample) -> bool {
+    /// Audio that has to wait for the pictures is so far ahead of them that it no longer does.
+    fn has_waited(&self, index: usize, sample: &Sample, may_pass_us: i64) -> bool {
         let audio = &self.renditions[index];
-        let Some(newest) = audio.queue.back() else {
-            return false;
-        };
+        let Some(newest) = audio.queue.back() else { return false };
         let lead_us = audio.time(newest.pts - sample.pts).micros();
-        let epoch = audio.waits_epoch && self.plan.awaits_discontinuity();
-        let most_us = if epoch {
-            self.plan.limit_us()
-        } else {
-            i64::from(self.config.audio_lead_ms_max) * 1000
-        };
-        lead_us > most_us
+        if audio.waits_epoch && self.plan.awaits_discontinuity() {
+            return lead_us > self.plan.limit_us();
+        }
+        let waits = audio.time(audio.audio_time(sample)).micros() >= may_pass_us;
+        waits && lead_us > i64::from(self.config.audio_lead_ms_max) * 1000
     }
 
     fn drive_by_audio(&mut self, index: usize, sample: &Sample, now: Micros) -> bool {
@@ -641,9 +644,16 @@ impl Packager {
         cut
     }
 
-    /// Hands on everything that is held, whatever the plan says.
-    fn pump_all_held(&mut self, index: usize) {
+    /// Hands on everything that is held: no picture will come that it could wait for.
+    fn pump_all_held(&mut self, index: usize, now: Micros) {
         while let Some(sample) = self.renditions[index].queue.pop_front() {
+            let rendition = &self.renditions[index];
+            if rendition.is_audio() {
+                let time = rendition.time(rendition.audio_time(&sample));
+                if time.micros() >= self.plan.earliest_next_us() {
+                    self.drive_by_audio(index, &sample, now);
+                }
+            }
             self.with_rendition(index, |rendition, context| {
                 let _ = match rendition.spec.role {
                     Role::Audio => rendition.take_audio(&sample, i64::MAX, context),

@@ -173,7 +173,8 @@ impl Plan {
         let verdict = self.judge_video(step);
         if let Some(forced) = verdict {
             let hole = step.lead_us.abs() > HOLE_US;
-            self.cut(step.pts, hole, now);
+            let at = if hole || self.pending_discontinuity { step.pts } else { self.in_time(step) };
+            self.cut(at, hole, now);
             if forced {
                 self.gop_run = 0;
             }
@@ -183,6 +184,15 @@ impl Plan {
         let end = step.decode_us + step.frame_us;
         self.end = Some(MediaTime::new(end, MICROSECONDS));
         verdict.map_or(Verdict::Continue, |forced| Verdict::Cut { forced })
+    }
+
+    /// Where a cut at this picture lies. A picture that comes after the segment's longest length cuts where it was
+    /// expected, so that the other renditions keep that length.
+    fn in_time(&self, step: &Step) -> MediaTime {
+        let Some((last, end)) = self.boundaries.back().zip(self.end) else { return step.pts };
+        let start_us = last.at.micros();
+        let late = step.decode_us.max(step.pts.micros()) - start_us > self.limit_us();
+        if late && end.micros() > start_us { end } else { step.pts }
     }
 
     /// `Some(forced)` if a segment starts here.
@@ -198,6 +208,10 @@ impl Plan {
         }
         if self.pending_discontinuity && !overrun {
             return step.is_sync.then_some(false);
+        }
+        if elapsed <= 0 {
+            // Audio was ahead and has made this boundary already.
+            return None;
         }
         if self.force_next || overrun {
             return Some(!step.is_sync);

@@ -176,7 +176,8 @@ impl Rendition {
             else {
                 return Taken::Held;
             };
-            return self.enter(&boundary, sample, context);
+            let early = time < boundary.at;
+            return if early { self.drop_sample() } else { self.enter(&boundary, sample, context) };
         }
         if !self.started {
             if let Some(boundary) = context

@@ -158,8 +158,10 @@ impl History {
             if let Some(us) = segment.us {
                 assert!(
                     (us + 500_000) / 1_000_000 <= list.target,
-                    "EXTINF {us} over {}",
-                    list.target
+                    "EXTINF {us} over {} msn {} ends {:?}",
+                    list.target,
+                    segment.msn,
+                    self.times.get(&segment.msn)
                 );
                 let sum: i64 = segment.parts.iter().map(|part| part.us).sum();
                 assert!(

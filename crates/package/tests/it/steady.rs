@@ -174,3 +174,12 @@ fn one_kind_only() {
     assert_eq!(world.histories["source"].missed_hints, 0);
     world.finish();
 }
+
+#[test]
+fn every_picture_an_idr() {
+    let mut world = world((30, 1), PackageConfig::default());
+    let (mut camera, mut sound) = (Camera::new(3000, 1), Microphone::new(48_000));
+    run(&mut world, &mut camera, Some(&mut sound), 9_000_000);
+    println!("{:?}\n{}", world.notices, world.playlist("source"));
+    world.finish();
+}

@@ -226,6 +226,31 @@ impl Unruly {
     }
 }
 
+/// Findings of the property below, kept.
+#[test]
+fn findings() {
+    use Event::*;
+    let cases: [(&[Event], bool, u64, u64, bool); 5] = [
+        (&[SoundShift(566), Run(200), Run(3211)], false, 2, 60, false),
+        (
+            &[NewConfig(false), Hole(2062), Run(5734), SoundShift(1355), Run(1834), Reconnect(367)],
+            false,
+            1,
+            60,
+            false,
+        ),
+        (&[Run(2001)], false, 1, 1, false),
+        (&[Run(200), NewConfig(false), Run(2434), Run(4534), Rate(45_000), Run(1481)], false, 3, 60, false),
+        (&[Run(4334), NewSound, NewSound, Run(2482)], true, 1, 60, false),
+    ];
+    for (events, encoder_available, reorder, gop, rung) in cases {
+        println!("{events:?}");
+        let mut unruly = Unruly::new(encoder_available, reorder, gop, rung);
+        events.iter().for_each(|event| unruly.apply(event));
+        unruly.world.finish();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
