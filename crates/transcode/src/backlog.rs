@@ -5,10 +5,11 @@
 //! is missing, so nothing need be lost.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use media::{MILLISECONDS, MediaKind, Sample, Track, rescale};
+use media::{FrameRate, MILLISECONDS, MediaKind, Sample, Track, rescale};
 
 use crate::LadderLimits;
 
@@ -17,6 +18,9 @@ const FIRST_MS: i64 = 10_000;
 
 /// A child is replaced before its FLV times (31 bits come back) run out, after 24 days.
 const LAST_MS: i64 = (1 << 31) - 120_000;
+
+/// Frames among which, in decode order, the first in order of presentation is: encoders in use reorder by up to three.
+const REORDER_COMMON: u32 = 4;
 
 struct Entry {
     sample: Arc<Sample>,
@@ -111,6 +115,8 @@ pub(crate) struct Backlog {
     hole: bool,
     attached: bool,
     reorders: bool,
+    /// Coming frames from these times on get IDRs, so many each.
+    resume_from: Vec<(i64, u32)>,
     dropped: u64,
     /// Newest time among frames that were written and then not kept.
     let_go: i64,
@@ -135,6 +141,7 @@ impl Backlog {
             hole: false,
             attached: false,
             reorders: false,
+            resume_from: Vec::new(),
             dropped: 0,
             let_go: i64::MIN,
             in_flight: BTreeMap::new(),
@@ -196,16 +203,17 @@ impl Backlog {
         self.bytes += sample.data.len();
         self.waiting_bytes += sample.data.len();
         let (asked, hole) = (sample.is_sync || force, std::mem::take(&mut self.hole));
+        let resume = self.is_resumed(sample.pts);
         self.entries.push_back(Entry {
             sample,
             track,
             asked,
-            resume: false,
+            resume,
             hole,
             pushed_at: now,
         });
         if self.attached {
-            self.bound_waiting()
+            self.bound_waiting(now)
         } else {
             self.bound_unattached()
         }
@@ -276,9 +284,18 @@ impl Backlog {
             .map(|(_, frame)| *frame)
     }
 
-    /// Nominal duration of the newest sample, in ticks.
+    /// Nominal duration of the newest sample, in ticks; 0 = unknown.
     pub(crate) fn newest_duration(&self) -> u32 {
         self.entries.back().map_or(0, |entry| entry.sample.duration)
+    }
+
+    /// Frame rate that the nominal duration of the newest sample says.
+    pub(crate) fn nominal_rate(&self) -> Option<FrameRate> {
+        let numerator = self.track.as_ref()?.timescale;
+        NonZeroU32::new(self.newest_duration()).map(|denominator| FrameRate {
+            numerator,
+            denominator,
+        })
     }
 
     /// A time of the child in ticks.
@@ -341,12 +358,21 @@ impl Backlog {
 
     /// Prepares for a new child. `None` = there is nothing yet that it could begin with.
     pub(crate) fn start(&mut self, outputs: &[Position]) -> Option<Start> {
-        let targets: Option<Vec<i64>> = outputs.iter().map(|output| self.first_missing(*output)).collect();
-        let mut gates: Vec<Gate> = targets?
-            .into_iter()
-            .map(|pts| Gate { pts, lost: false })
-            .collect();
-        let target = gates.iter().map(|gate| gate.pts).min()?;
+        let missing: Vec<Option<i64>> = outputs.iter().map(|output| self.first_missing(*output)).collect();
+        // Where all is delivered there is nothing to begin with.
+        let target = missing.iter().flatten().min().copied()?;
+        self.resume_from.clear();
+        let mut gates = Vec::with_capacity(outputs.len());
+        for (missing, output) in missing.into_iter().zip(outputs) {
+            // An output that has all there is goes on with an IDR at what comes next.
+            let pts = missing.unwrap_or_else(|| {
+                let next = output.delivered.map_or(target, |pts| pts + output.distance);
+                self.resume_from
+                    .push((next, if self.reorders { REORDER_COMMON } else { 1 }));
+                next
+            });
+            gates.push(Gate { pts, lost: false });
+        }
         let timescale = self.track.as_ref()?.timescale;
         let replay_max = ticks_of(self.limits.replay_max, timescale.get());
         let behind = self.newest_pts.saturating_sub(target) > replay_max;
@@ -428,14 +454,17 @@ impl Backlog {
     }
 
     /// While a child is there: what waits is bounded, and a whole tail goes.
-    fn bound_waiting(&mut self) {
+    fn bound_waiting(&mut self, now: Instant) {
         let Some(first) = self.entries.get(self.next) else {
             return;
         };
         let limit = ticks_of(self.limits.backlog_time_max, first.track.timescale.get());
         let since = first.sample.dts.max(self.replay_until);
         let waits = self.newest_dts.unwrap_or(since).saturating_sub(since);
-        if waits > limit || self.waiting_bytes > self.limits.backlog_bytes_max / 2 {
+        // A jump of the source's time or a burst alone is no reason: it must have waited, too.
+        let has_waited = now.saturating_duration_since(first.pushed_at) > self.limits.backlog_time_max;
+        let too_many = self.waiting_bytes > self.limits.backlog_bytes_max / 2;
+        if (waits > limit && has_waited) || too_many {
             // A sync sample that came just now begins anew.
             let keep = usize::from(self.entries.back().is_some_and(|last| last.sample.is_sync));
             let from = self.next;
@@ -505,8 +534,22 @@ impl Backlog {
         self.newest_dts = None;
         self.newest_pts = i64::MIN;
         self.let_go = i64::MIN;
+        self.resume_from.clear();
         self.await_sync = true;
         self.hole = false;
+    }
+
+    /// Whether an output goes on at a frame that has just come.
+    fn is_resumed(&mut self, pts: i64) -> bool {
+        let mut is_resumed = false;
+        self.resume_from.retain_mut(|(from, count)| {
+            if pts >= *from {
+                is_resumed = true;
+                *count -= 1;
+            }
+            *count > 0
+        });
+        is_resumed
     }
 
     /// Time of the first frame that an output still misses.

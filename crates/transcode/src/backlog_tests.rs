@@ -181,6 +181,38 @@ fn restart_with_nothing_missing_waits_for_the_next_frame() {
 }
 
 #[test]
+fn an_output_that_has_everything_goes_on_with_what_comes() {
+    let mut rig = Rig::new(LadderLimits::default());
+    rig.push(10, 60, 60);
+    rig.start(&[None, None]).unwrap();
+    rig.take(10);
+    rig.backlog.detach();
+    let start = rig.start(&[Some(3), Some(9)]).unwrap();
+    assert_eq!(
+        start.gates[0],
+        Gate {
+            pts: 4 * FRAME,
+            lost: false
+        }
+    );
+    assert_eq!(
+        start.gates[1],
+        Gate {
+            pts: 9 * FRAME + 1,
+            lost: false
+        }
+    );
+    rig.push(2, 60, 60);
+    let forced: Vec<i64> = rig
+        .take(99)
+        .iter()
+        .filter(|work| work.1)
+        .map(|work| work.0)
+        .collect();
+    assert_eq!(forced, [4, 10]);
+}
+
+#[test]
 fn restart_far_behind_goes_on_at_the_newest_boundary() {
     let mut rig = Rig::new(LadderLimits::default());
     rig.push(290, 300, 60);
@@ -241,7 +273,10 @@ fn overflow_drops_the_tail_up_to_the_next_idr() {
     rig.push(1, 60, 60);
     rig.start(&[None]).unwrap();
     rig.take(1);
-    rig.push(59, 60, 60);
+    rig.push(58, 60, 60);
+    assert_eq!(rig.backlog.dropped(), 0, "a burst is no overflow");
+    rig.now += Duration::from_millis(1001);
+    rig.push(1, 60, 60);
     assert_eq!(rig.backlog.waiting(), 0);
     assert_eq!(rig.backlog.dropped(), 59);
     rig.push(5, 60, 60);

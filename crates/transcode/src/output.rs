@@ -140,6 +140,10 @@ fn video_sample(
         return Err(OutputError::NoConfig);
     }
     output.returned_at = Some(now);
+    if pts_ms < output.delivered_ms {
+        // Before the gate of this output; others may have let the frame be forgotten already.
+        return Ok(None);
+    }
     let Some((key, frame)) = sent else {
         output.strange += 1;
         return if output.strange > STRANGE_MAX {

@@ -84,7 +84,7 @@ impl Default for LadderLimits {
             backoff_first: Duration::from_millis(250),
             backoff_max: Duration::from_secs(15),
             failures_max: 3,
-            healthy_after: Duration::from_secs(10),
+            healthy_after: Duration::from_secs(3),
             stop_step: Duration::from_secs(1),
         }
     }

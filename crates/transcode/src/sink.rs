@@ -37,3 +37,37 @@ impl RungSink for FeedSink {
         self.feed.end();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use hub::{FeedLimits, Item, Start};
+
+    use super::*;
+
+    #[test]
+    fn a_feed_gets_all_of_it() {
+        let feed = Feed::new("720p", FeedLimits::default());
+        let mut reader = feed.reader(Start::Oldest);
+        let mut sink = FeedSink::new(Arc::clone(&feed), MediaKind::Video);
+        let data = Bytes::from_static(&[0; 8]);
+        let sample = Sample {
+            dts: 0,
+            pts: 0,
+            duration: 0,
+            is_sync: true,
+            is_disposable: false,
+            arrived_us: 0,
+            data,
+        };
+        sink.sample(Arc::new(sample));
+        sink.lost();
+        sink.ended();
+        assert!(matches!(
+            reader.try_next(),
+            Some(Item::Sample(MediaKind::Video, _))
+        ));
+        assert!(matches!(reader.try_next(), Some(Item::Discontinuity)));
+        assert!(matches!(reader.try_next(), Some(Item::End)));
+    }
+}

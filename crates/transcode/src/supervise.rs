@@ -166,7 +166,7 @@ impl Supervisor {
                 args::video(&VideoArgs {
                     rungs: &rungs,
                     settings: &self.settings,
-                    frame_rate: self.shared.frame_rate,
+                    frame_rate: self.shared.frame_rate.or_else(|| core.backlog.nominal_rate()),
                     source_height,
                     first_ms: start.select_from_ms,
                 })
@@ -271,12 +271,23 @@ impl Supervisor {
                 break found;
             }
         };
-        let was_healthy = started.elapsed() >= self.shared.limits.healthy_after;
+        let was_healthy = self.delivered_for(started) >= self.shared.limits.healthy_after;
         End::Replace {
             reason,
             detail,
             was_healthy,
         }
+    }
+
+    /// From the start of a child to the last frame that it gave.
+    fn delivered_for(&self, started: Instant) -> Duration {
+        let last = self
+            .shared
+            .core()
+            .active()
+            .filter_map(|output| output.returned_at)
+            .max();
+        last.map_or(Duration::ZERO, |last| last.saturating_duration_since(started))
     }
 
     /// Whether the child must be replaced.
@@ -305,7 +316,10 @@ impl Supervisor {
             self.shared.emit(LadderEvent::Recovered);
         }
         if let Some(reason) = respawn {
-            return Some((reason, "the source's time jumped back".to_owned()));
+            return Some((
+                reason,
+                "the source's time jumped back or the child's has run out".to_owned(),
+            ));
         }
         match hang {
             Some(hang) if watch.is_hung(&hang) => {

@@ -70,7 +70,9 @@ fn ten_bit_full_range_source_becomes_plain_video() {
         "30",
         &["-pix_fmt", "yuv422p10le", "-color_range", "pc"],
     );
-    let fixture = Fixture::new(real_ffmpeg(), two_rungs(), burst());
+    let mut rungs = two_rungs();
+    rungs[1].quality = Some(35);
+    let fixture = Fixture::new(real_ffmpeg(), rungs, burst());
     fixture.push_all(&source, &BTreeSet::new());
     fixture.wait_samples(source.samples.len());
     fixture.sinks[0].get(|state| match &state.tracks[0].config {
