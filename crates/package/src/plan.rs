@@ -296,7 +296,9 @@ impl Plan {
 
     /// An audio frame where audio drives the plan: there is no video, or it has fallen silent.
     pub(crate) fn audio(&mut self, at: MediaTime, end: MediaTime, lead_us: i64, now: Micros) -> Verdict {
-        let hole = lead_us.abs() > HOLE_US && !self.boundaries.is_empty();
+        // Nothing was there where this segment had to end: that, too, is an interruption.
+        let late = self.last().is_some_and(|last| at.micros() - last.at.micros() > self.limit_us());
+        let hole = late || (lead_us.abs() > HOLE_US && !self.boundaries.is_empty());
         let due = match self.boundaries.back() {
             None => true,
             Some(last) if self.mode == Some(Mode::Audio) => {
