@@ -16,7 +16,9 @@ pub struct Peer(pub SocketAddr);
 impl fmt::Display for Peer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.ip().to_canonical() {
-            IpAddr::V4(ip) if ip.is_loopback() || ip.is_private() => write!(formatter, "{ip}:{}", self.0.port()),
+            IpAddr::V4(ip) if ip.is_loopback() || ip.is_private() => {
+                write!(formatter, "{ip}:{}", self.0.port())
+            }
             IpAddr::V4(ip) => {
                 let [a, b, c, _] = ip.octets();
                 write!(formatter, "{a}.{b}.{c}.x")
@@ -68,7 +70,10 @@ struct Entry {
 
 impl Addresses {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self { limits: limits.clone(), table: Mutex::default() }
+        Self {
+            limits: limits.clone(),
+            table: Mutex::default(),
+        }
     }
 
     /// Counts a connection in; [`leave`](Self::leave) counts it out.
@@ -101,7 +106,9 @@ impl Addresses {
     /// The address sent too many wrong keys lately.
     pub(crate) fn is_throttled(&self, peer: SocketAddr, now: Micros) -> bool {
         let mut table = self.lock();
-        let Some(entry) = table.by_address.get_mut(&group(peer)) else { return false };
+        let Some(entry) = table.by_address.get_mut(&group(peer)) else {
+            return false;
+        };
         self.forgive(entry, now);
         entry.failures >= self.limits.failed_keys_max
     }
@@ -129,9 +136,13 @@ impl Addresses {
     }
 
     fn forgive(&self, entry: &mut Entry, now: Micros) {
-        let step = u64::try_from(self.limits.failed_key_forgiven_after.as_micros()).unwrap_or(u64::MAX).max(1);
+        let step = u64::try_from(self.limits.failed_key_forgiven_after.as_micros())
+            .unwrap_or(u64::MAX)
+            .max(1);
         let forgiven = now.saturating_sub(entry.failed_at) / step;
-        entry.failures = entry.failures.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX));
+        entry.failures = entry
+            .failures
+            .saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX));
         entry.failed_at = entry.failed_at.saturating_add(forgiven.saturating_mul(step));
     }
 
@@ -158,7 +169,11 @@ mod tests {
 
     #[test]
     fn connections_are_counted_in_all_and_by_address() {
-        let limits = Limits { connections_max: 3, connections_per_address_max: 2, ..Limits::default() };
+        let limits = Limits {
+            connections_max: 3,
+            connections_per_address_max: 2,
+            ..Limits::default()
+        };
         let addresses = Addresses::new(&limits);
         let (here, there) = (peer("[2001:db8::1]:1"), peer("[2001:db8:0:1::1]:1"));
         assert_eq!(addresses.enter(here), Ok(()));
@@ -174,7 +189,10 @@ mod tests {
 
     #[test]
     fn wrong_keys_are_forgiven_one_by_one() {
-        let limits = Limits { failed_keys_max: 2, ..Limits::default() };
+        let limits = Limits {
+            failed_keys_max: 2,
+            ..Limits::default()
+        };
         let addresses = Addresses::new(&limits);
         let who = peer("192.0.2.1:5");
         let second = 1_000_000;
@@ -190,7 +208,10 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded() {
-        let limits = Limits { addresses_max: 10, ..Limits::default() };
+        let limits = Limits {
+            addresses_max: 10,
+            ..Limits::default()
+        };
         let addresses = Addresses::new(&limits);
         for number in 0..100u32 {
             addresses.failed_key(SocketAddr::new(IpAddr::V4(number.into()), 1), 0);

@@ -39,11 +39,19 @@ pub(crate) const BAD_NAME: &str = "NetStream.Publish.BadName";
 impl Refusal {
     /// The key opens nothing (unknown, revoked, expired): `sentence` says which.
     pub fn wrong_key(sentence: impl Into<String>) -> Self {
-        Self { code: BAD_NAME.to_owned(), sentence: sentence.into(), is_failed_key: true }
+        Self {
+            code: BAD_NAME.to_owned(),
+            sentence: sentence.into(),
+            is_failed_key: true,
+        }
     }
 
     /// The fault is ours: trying again later may help.
     pub fn unavailable(sentence: impl Into<String>) -> Self {
-        Self { code: "NetStream.Publish.Failed".to_owned(), sentence: sentence.into(), is_failed_key: false }
+        Self {
+            code: "NetStream.Publish.Failed".to_owned(),
+            sentence: sentence.into(),
+            is_failed_key: false,
+        }
     }
 }

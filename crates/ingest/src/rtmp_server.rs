@@ -121,8 +121,14 @@ impl RtmpServer {
     /// Ends the channel's publisher with a sentence for the person at the encoder (key revoked, channel removed).
     /// False if there is none.
     pub fn disconnect(&self, channel: &str, sentence: &str) -> bool {
-        let Some(live) = self.live().remove(channel) else { return false };
-        let farewell = Farewell { reason: CloseReason::Disconnected, sentence: sentence.to_owned(), gone: None };
+        let Some(live) = self.live().remove(channel) else {
+            return false;
+        };
+        let farewell = Farewell {
+            reason: CloseReason::Disconnected,
+            sentence: sentence.to_owned(),
+            gone: None,
+        };
         live.farewell.send(farewell).is_ok()
     }
 
@@ -138,7 +144,11 @@ impl RtmpServer {
         let stale = live.remove(channel)?;
         let (gone, receiver) = oneshot::channel();
         let sentence = "Another connection publishes to this channel now.".to_owned();
-        let farewell = Farewell { reason: CloseReason::Replaced, sentence, gone: Some(gone) };
+        let farewell = Farewell {
+            reason: CloseReason::Replaced,
+            sentence,
+            gone: Some(gone),
+        };
         // If it is gone already, so is `gone`, and the receiver says so.
         let _ = stale.farewell.send(farewell);
         Some(receiver)
@@ -150,14 +160,24 @@ impl RtmpServer {
         last_input_at: Arc<AtomicU64>,
     ) -> oneshot::Receiver<Farewell> {
         let (farewell, receiver) = oneshot::channel();
-        self.live().insert(publisher.channel.clone(), Live { publisher, farewell, last_input_at });
+        self.live().insert(
+            publisher.channel.clone(),
+            Live {
+                publisher,
+                farewell,
+                last_input_at,
+            },
+        );
         receiver
     }
 
     /// Takes the publisher from the list, unless another one has taken its place by now.
     pub(crate) fn leave_live(&self, publisher: &LivePublisher) {
         let mut live = self.live();
-        if live.get(&publisher.channel).is_some_and(|live| live.publisher == *publisher) {
+        if live
+            .get(&publisher.channel)
+            .is_some_and(|live| live.publisher == *publisher)
+        {
             live.remove(&publisher.channel);
         }
     }

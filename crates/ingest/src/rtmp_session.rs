@@ -49,7 +49,10 @@ struct Closed {
 
 impl Closed {
     fn new(reason: CloseReason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+        Self {
+            reason,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -59,7 +62,9 @@ pub(crate) async fn run(server: Arc<RtmpServer>, socket: TcpStream, peer: Socket
     let _ = socket.set_nodelay(true);
     let begun = server.clock.now();
     let mut connection = Connection::new(Arc::clone(&server), socket, peer, begun);
-    let closed = guarded(connection.run()).await.unwrap_or_else(|message| Closed::new(CloseReason::Panic, message));
+    let closed = guarded(connection.run())
+        .await
+        .unwrap_or_else(|message| Closed::new(CloseReason::Panic, message));
     connection.leave();
     let stats = connection.session.stats();
     server.addresses.leave(peer);
@@ -84,15 +89,18 @@ pub(crate) async fn run(server: Arc<RtmpServer>, socket: TcpStream, peer: Socket
 async fn guarded<F: Future>(future: F) -> Result<F::Output, String> {
     let mut future = pin!(future);
     poll_fn(|context| {
-        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)))
-            .map_or_else(|panic| std::task::Poll::Ready(Err(panic_message(&*panic))), |poll| poll.map(Ok))
+        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))).map_or_else(
+            |panic| std::task::Poll::Ready(Err(panic_message(&*panic))),
+            |poll| poll.map(Ok),
+        )
     })
     .await
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "panic".to_owned())
 }
 
 struct Connection<S> {
@@ -196,18 +204,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Wake::Read(Ok(count)) => {
                 let was_filled = self.input.len() == self.input.capacity();
                 self.read_bytes = if was_filled { READ_BYTES_BUSY } else { READ_BYTES };
-                self.server.stats.bytes_in.fetch_add(count as u64, Ordering::Relaxed);
+                self.server
+                    .stats
+                    .bytes_in
+                    .fetch_add(count as u64, Ordering::Relaxed);
                 self.last_input_at.store(now, Ordering::Relaxed);
-                self.session.handle_input(&mut self.input, now).or_else(|error| self.failed(&error))?;
+                self.session
+                    .handle_input(&mut self.input, now)
+                    .or_else(|error| self.failed(&error))?;
             }
-            Wake::Timeout => self.session.handle_timeout(now).or_else(|error| self.failed(&error))?,
+            Wake::Timeout => self
+                .session
+                .handle_timeout(now)
+                .or_else(|error| self.failed(&error))?,
             Wake::Drain => {
                 let sentence = "The server is restarting: connect again in a moment.";
                 self.say_goodbye(CloseReason::Draining, sentence);
             }
             Wake::Farewell(farewell) => {
                 self.farewell = None;
-                if let Some(Farewell { reason, sentence, gone }) = farewell {
+                if let Some(Farewell {
+                    reason,
+                    sentence,
+                    gone,
+                }) = farewell
+                {
                     self.gone = gone;
                     self.say_goodbye(reason, &sentence);
                 }
@@ -218,12 +239,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Notes the failure; what the session had to say before it is still handed on.
     fn failed(&mut self, error: &rtmp::Error) -> Result<(), Closed> {
-        self.closing.get_or_insert_with(|| Closed::new(CloseReason::Protocol(error.reason()), error.to_string()));
+        self.closing
+            .get_or_insert_with(|| Closed::new(CloseReason::Protocol(error.reason()), error.to_string()));
         Ok(())
     }
 
     fn say_goodbye(&mut self, reason: CloseReason, sentence: &str) {
-        self.session.close_with("status", "NetStream.Unpublish.Success", sentence);
+        self.session
+            .close_with("status", "NetStream.Unpublish.Success", sentence);
         self.closing.get_or_insert_with(|| Closed::new(reason, sentence));
     }
 
@@ -241,7 +264,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send(bytes) => self.output.extend_from_slice(&bytes),
-                Output::Event(Event::Media { kind, timestamp_ms, body }) => {
+                Output::Event(Event::Media {
+                    kind,
+                    timestamp_ms,
+                    body,
+                }) => {
                     self.media(kind, timestamp_ms, &body);
                 }
                 Output::Event(Event::Metadata(properties)) => {
@@ -255,11 +282,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.decide(request).await;
                     // The session has left its input alone meanwhile.
                     let now = self.server.clock.now();
-                    self.session.handle_input(&mut self.input, now).or_else(|error| self.failed(&error))?;
+                    self.session
+                        .handle_input(&mut self.input, now)
+                        .or_else(|error| self.failed(&error))?;
                 }
                 Output::Event(Event::Unpublished) => self.unpublished(),
                 Output::Event(Event::PlayRefused) => {
-                    self.closing.get_or_insert_with(|| Closed::new(CloseReason::PlayRefused, ""));
+                    self.closing
+                        .get_or_insert_with(|| Closed::new(CloseReason::PlayRefused, ""));
                 }
                 Output::Event(_) => {}
                 Output::Close => {
@@ -281,7 +311,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.output.is_empty() {
             return Ok(());
         }
-        let written = timeout(self.server.limits.write_timeout, self.socket.write_all(&self.output)).await;
+        let written = timeout(
+            self.server.limits.write_timeout,
+            self.socket.write_all(&self.output),
+        )
+        .await;
         self.output.clear();
         match written {
             Ok(Ok(())) => Ok(()),
@@ -304,13 +338,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let now = self.server.clock.now();
         let outcome = to_hub.tag(kind, timestamp_ms, body, now, &self.server.stats);
         if let Outcome::UnsupportedVideo(codec) = outcome {
-            let sentence = format!("This server takes H.264 video over RTMP; the encoder sends {codec}. Set H.264.");
-            self.refuse(CloseReason::UnsupportedCodec, "NetStream.Publish.Failed", &sentence);
+            let sentence =
+                format!("This server takes H.264 video over RTMP; the encoder sends {codec}. Set H.264.");
+            self.refuse(
+                CloseReason::UnsupportedCodec,
+                "NetStream.Publish.Failed",
+                &sentence,
+            );
         } else if to_hub.is_over() {
             let sentence = "The stream has failed on the server: connect again.";
             self.refuse(CloseReason::StreamOver, "NetStream.Publish.Failed", sentence);
         } else if to_hub.bad_in_row() > self.server.limits.bad_tags_max {
-            let sentence = format!("{} audio and video tags in a row cannot be read.", to_hub.bad_in_row());
+            let sentence = format!(
+                "{} audio and video tags in a row cannot be read.",
+                to_hub.bad_in_row()
+            );
             self.refuse(CloseReason::BadMedia, "NetStream.Publish.Failed", &sentence);
         }
     }
@@ -322,7 +364,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let sentence = "Too many wrong stream keys came from your address: wait a minute.";
             return self.refuse(CloseReason::Throttled, BAD_NAME, sentence);
         }
-        let asked = server.authorizer.authorize_publish(&request.stream_key, &request.app, self.peer);
+        let asked = server
+            .authorizer
+            .authorize_publish(&request.stream_key, &request.app, self.peer);
         let authorized = match timeout(server.limits.authorize_timeout, asked).await {
             Ok(Ok(authorized)) => authorized,
             Ok(Err(refusal)) => {
@@ -336,7 +380,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Err(_) => {
                 let sentence = "The server could not check the stream key in time: try again.";
-                return self.refuse(CloseReason::AuthorizerFailed, "NetStream.Publish.Failed", sentence);
+                return self.refuse(
+                    CloseReason::AuthorizerFailed,
+                    "NetStream.Publish.Failed",
+                    sentence,
+                );
             }
         };
         match self.open(&authorized.channel, &request.flash_version).await {
@@ -355,13 +403,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Opens the channel in the hub; a publisher there that is silent for long gives way.
     async fn open(&self, channel: &str, flash_version: &str) -> Result<Publisher, PublishError> {
         let encoder = Some(encoder_name(flash_version)).filter(|name| !name.is_empty());
-        let info = PublisherInfo { protocol: "rtmp", peer: Peer(self.peer).to_string(), encoder };
+        let info = PublisherInfo {
+            protocol: "rtmp",
+            peer: Peer(self.peer).to_string(),
+            encoder,
+        };
         let server = &self.server;
         let first = server.registry.publish(channel, info.clone(), server.clock.now());
         if !matches!(first, Err(PublishError::AlreadyLive { .. })) {
             return first;
         }
-        let Some(gone) = server.replace_stale(channel) else { return first };
+        let Some(gone) = server.replace_stale(channel) else {
+            return first;
+        };
         // It resolves to an error, when the other has gone.
         let _ = timeout(server.limits.write_timeout, gone).await;
         server.registry.publish(channel, info, server.clock.now())
@@ -375,7 +429,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let peer = Peer(self.peer);
         let encoder = publisher.stream().publisher().encoder.unwrap_or_default();
         tracing::info!(%peer, channel, stream, encoder, "RTMP publisher accepted");
-        let live = LivePublisher { channel: channel.clone(), key_id, peer };
+        let live = LivePublisher {
+            channel: channel.clone(),
+            key_id,
+            peer,
+        };
         self.last_input_at.store(now, Ordering::Relaxed);
         self.farewell = Some(server.enter_live(live.clone(), Arc::clone(&self.last_input_at)));
         self.live = Some(live);
@@ -407,7 +465,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.gone = None;
         if let Some(live) = self.live.take() {
             self.server.leave_live(&live);
-            self.server.stats.publishers_active.fetch_sub(1, Ordering::Relaxed);
+            self.server
+                .stats
+                .publishers_active
+                .fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -456,7 +517,9 @@ fn is_hang_up(error: &std::io::Error) -> bool {
 /// With a capital and a full stop.
 fn sentence(text: &str) -> String {
     let mut characters = text.chars();
-    let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    let first = characters
+        .next()
+        .map(|first| first.to_uppercase().to_string())
+        .unwrap_or_default();
     format!("{first}{}.", characters.as_str())
 }
-

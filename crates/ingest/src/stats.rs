@@ -76,7 +76,9 @@ impl CloseReason {
 
     /// Every reason.
     pub fn all() -> impl Iterator<Item = CloseReason> {
-        Self::OWN.into_iter().chain(rtmp::ErrorReason::ALL.into_iter().map(Self::Protocol))
+        Self::OWN
+            .into_iter()
+            .chain(rtmp::ErrorReason::ALL.into_iter().map(Self::Protocol))
     }
 
     /// The label's text.
@@ -128,8 +130,13 @@ pub enum MediaFault {
 
 impl MediaFault {
     /// Every fault.
-    pub const ALL: [MediaFault; 5] =
-        [Self::BadTag, Self::BadConfig, Self::NoConfig, Self::NoPicture, Self::UnsupportedCodec];
+    pub const ALL: [MediaFault; 5] = [
+        Self::BadTag,
+        Self::BadConfig,
+        Self::NoConfig,
+        Self::NoPicture,
+        Self::UnsupportedCodec,
+    ];
 
     /// The label's text.
     pub fn as_str(self) -> &'static str {
@@ -195,7 +202,10 @@ mod tests {
         assert_eq!(labels.len(), CloseReason::COUNT);
         let stats = IngestStats::default();
         stats.count_closed(CloseReason::Panic);
-        assert_eq!(CloseReason::all().map(|reason| stats.closed(reason)).sum::<u64>(), 1);
+        assert_eq!(
+            CloseReason::all().map(|reason| stats.closed(reason)).sum::<u64>(),
+            1
+        );
         assert_eq!(stats.closed(CloseReason::Panic), 1);
     }
 }

@@ -45,7 +45,13 @@ pub(crate) enum Outcome {
 
 impl ToHub {
     pub(crate) fn new(publisher: Publisher) -> Self {
-        Self { publisher, video: None, video_header: Bytes::new(), audio: Audio::None, bad_in_row: 0 }
+        Self {
+            publisher,
+            video: None,
+            video_header: Bytes::new(),
+            audio: Audio::None,
+            bad_in_row: 0,
+        }
     }
 
     /// Tags in a row that made no sense.
@@ -81,7 +87,10 @@ impl ToHub {
             Outcome::Fault(fault) => {
                 stats.count_fault(fault);
                 // Waiting for a header, or sound that we cannot take, is no nonsense.
-                if matches!(fault, MediaFault::BadTag | MediaFault::BadConfig | MediaFault::NoPicture) {
+                if matches!(
+                    fault,
+                    MediaFault::BadTag | MediaFault::BadConfig | MediaFault::NoPicture
+                ) {
                     self.bad_in_row += 1;
                 }
             }
@@ -92,7 +101,12 @@ impl ToHub {
 
     /// `onMetaData`.
     pub(crate) fn metadata(&mut self, properties: &[(String, Value)]) {
-        let find = |name: &str| properties.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+        let find = |name: &str| {
+            properties
+                .iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value)
+        };
         let kilobits = |name: &str| find(name).and_then(Value::as_number).and_then(bits_per_second);
         self.publisher.set_metadata(Metadata {
             encoder: find("encoder").and_then(Value::as_str).map(encoder_name),
@@ -108,8 +122,14 @@ impl ToHub {
             Ok(VideoTag::Nothing | VideoTag::EndOfSequence) => Outcome::Fine,
             Ok(VideoTag::Unsupported(codec)) => Outcome::UnsupportedVideo(codec),
             Ok(VideoTag::SequenceHeader(record)) => self.video_header(record, now),
-            Ok(VideoTag::Nalus { composition_time_ms, data, .. }) => {
-                let Some(stream) = &mut self.video else { return Outcome::Fault(MediaFault::NoConfig) };
+            Ok(VideoTag::Nalus {
+                composition_time_ms,
+                data,
+                ..
+            }) => {
+                let Some(stream) = &mut self.video else {
+                    return Outcome::Fault(MediaFault::NoConfig);
+                };
                 let sample = stream.sample(&data);
                 if let Some(config) = sample.new_config {
                     self.publisher.set_video(config, now);
@@ -150,7 +170,8 @@ impl ToHub {
                 Outcome::Fine
             }
             Err(error) => {
-                let text = format!("The encoder's H.264 header cannot be read ({error}): check its video settings.");
+                let text =
+                    format!("The encoder's H.264 header cannot be read ({error}): check its video settings.");
                 self.notice("video_config", Severity::Error, text);
                 Outcome::Fault(MediaFault::BadConfig)
             }
@@ -171,7 +192,8 @@ impl ToHub {
                 other => return other,
             },
             Ok(AudioTag::Unsupported(codec)) => {
-                let text = format!("The encoder sends {codec} sound, which this server does not take: set AAC.");
+                let text =
+                    format!("The encoder sends {codec} sound, which this server does not take: set AAC.");
                 self.notice("audio_codec", Severity::Error, text);
                 return Outcome::Fault(MediaFault::UnsupportedCodec);
             }
@@ -201,7 +223,8 @@ impl ToHub {
                 Outcome::Fine
             }
             Err(error) => {
-                let text = format!("The encoder's AAC header cannot be read ({error}): check its audio settings.");
+                let text =
+                    format!("The encoder's AAC header cannot be read ({error}): check its audio settings.");
                 self.notice("audio_config", Severity::Error, text);
                 Outcome::Fault(MediaFault::BadConfig)
             }
@@ -241,7 +264,10 @@ impl ToHub {
 
 /// The encoder's name for itself, cut, without control characters.
 pub(crate) fn encoder_name(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(ENCODER_CHARS_MAX).collect()
+    text.chars()
+        .filter(|character| !character.is_control())
+        .take(ENCODER_CHARS_MAX)
+        .collect()
 }
 
 fn bits_per_second(kilobits: f64) -> Option<u32> {
@@ -255,7 +281,10 @@ fn frame_rate(number: f64) -> Option<FrameRate> {
         return None;
     }
     let fraction = |numerator: u32, denominator: u32| {
-        Some(FrameRate { numerator: NonZeroU32::new(numerator)?, denominator: NonZeroU32::new(denominator)? })
+        Some(FrameRate {
+            numerator: NonZeroU32::new(numerator)?,
+            denominator: NonZeroU32::new(denominator)?,
+        })
     };
     let nominal = number.ceil();
     // 23.976 and 23.98, 29.97, 59.94, 119.88 are a thousandth below a whole number.

@@ -143,7 +143,7 @@ fn files_round_trip_in_pieces() {
             frame * 40,
             frame * 40 + 80,
             frame == 0,
-            &vec![frame as u8; 100],
+            &[frame as u8; 100],
         );
         Muxer.aac_sample(&mut file, frame * 40, &[frame as u8; 7]);
     }

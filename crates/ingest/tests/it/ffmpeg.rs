@@ -19,7 +19,11 @@ fn ffmpeg(arguments: &str, url: &str) -> Command {
     let mut command = Command::new("ffmpeg");
     command.args(["-hide_banner", "-loglevel", "error", "-nostdin"]);
     command.args(arguments.split_whitespace());
-    command.args(["-f", "flv", url]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .args(["-f", "flv", url])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     command.kill_on_drop(true);
     command
 }
@@ -46,8 +50,15 @@ struct Seen {
 async fn run(server: &Server, arguments: &str, channel: &str) -> Seen {
     let url = server.url(&format!("KEY-{channel}"));
     let child = ffmpeg(arguments, &url).spawn().expect("ffmpeg is installed");
-    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("ffmpeg ends").unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = timeout(PATIENCE, child.wait_with_output())
+        .await
+        .expect("ffmpeg ends")
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     server.wait_closed(CloseReason::Unpublished, 1).await;
     let stream = server.registry.stream(channel).expect("within its grace window");
     let mut reader = stream.source().reader(Start::Oldest);
@@ -61,7 +72,11 @@ async fn run(server: &Server, arguments: &str, channel: &str) -> Seen {
             _ => {}
         }
     }
-    assert_eq!(stream.stats().repairs_total(), 0, "a healthy source needs no repair");
+    assert_eq!(
+        stream.stats().repairs_total(),
+        0,
+        "a healthy source needs no repair"
+    );
     seen
 }
 
@@ -75,14 +90,28 @@ fn assert_monotone(samples: &[Arc<Sample>]) {
 async fn video_and_audio_arrive_whole() {
     let server = Server::start(Limits::default());
     let seen = run(&server, &usual(), "a").await;
-    let TrackConfig::Video(video) = &seen.tracks[0].config else { panic!("no video track first") };
+    let TrackConfig::Video(video) = &seen.tracks[0].config else {
+        panic!("no video track first")
+    };
     assert_eq!((video.width, video.height), (320, 180));
-    assert_eq!(video.frame_rate.map(|rate| (rate.numerator.get(), rate.denominator.get())), Some((30, 1)));
-    let TrackConfig::Audio(audio) = &seen.tracks[1].config else { panic!("no audio track second") };
+    assert_eq!(
+        video
+            .frame_rate
+            .map(|rate| (rate.numerator.get(), rate.denominator.get())),
+        Some((30, 1))
+    );
+    let TrackConfig::Audio(audio) = &seen.tracks[1].config else {
+        panic!("no audio track second")
+    };
     assert_eq!((audio.codec, audio.sample_rate.get()), (AudioCodec::Aac, 48_000));
     assert_eq!(seen.video.len(), SECONDS * FRAME_RATE);
-    let keys: Vec<usize> =
-        seen.video.iter().enumerate().filter(|(_, sample)| sample.is_sync).map(|(index, _)| index).collect();
+    let keys: Vec<usize> = seen
+        .video
+        .iter()
+        .enumerate()
+        .filter(|(_, sample)| sample.is_sync)
+        .map(|(index, _)| index)
+        .collect();
     assert_eq!(keys, (0..SECONDS).map(|second| second * GOP).collect::<Vec<_>>());
     assert_monotone(&seen.video);
     assert_monotone(&seen.audio);
@@ -92,10 +121,16 @@ async fn video_and_audio_arrive_whole() {
     let disposable = seen.video.iter().filter(|sample| sample.is_disposable).count();
     assert!((35..=45).contains(&disposable), "{disposable}");
     let delay = |sample: &Sample| sample.pts - sample.dts;
-    assert!(seen.video.iter().all(|sample| delay(sample) >= 0 && (!sample.is_disposable || delay(sample) <= 6100)));
+    assert!(
+        seen.video
+            .iter()
+            .all(|sample| delay(sample) >= 0 && (!sample.is_disposable || delay(sample) <= 6100))
+    );
     assert!(seen.video.iter().any(|sample| delay(sample) > 8900));
     let nal_types = |sample: &Sample| -> Vec<u8> {
-        media::h264::nal_units(&sample.data).map(|nal| nal[0] & 31).collect()
+        media::h264::nal_units(&sample.data)
+            .map(|nal| nal[0] & 31)
+            .collect()
     };
     for sample in &seen.video {
         let types = nal_types(sample);
@@ -113,18 +148,34 @@ async fn audio_alone_and_video_alone_arrive() {
     let server = Server::start(Limits::default());
     let sound = "-f lavfi -i sine=sample_rate=44100:duration=1 -c:a aac";
     let seen = run(&server, sound, "a").await;
-    assert!(seen.video.is_empty() && (43..=46).contains(&seen.audio.len()), "{}", seen.audio.len());
+    assert!(
+        seen.video.is_empty() && (43..=46).contains(&seen.audio.len()),
+        "{}",
+        seen.audio.len()
+    );
     let server = Server::start(Limits::default());
-    let picture = "-f lavfi -i testsrc2=size=64x64:rate=25:duration=1 -c:v libx264 -preset ultrafast -pix_fmt yuv420p";
+    let picture =
+        "-f lavfi -i testsrc2=size=64x64:rate=25:duration=1 -c:v libx264 -preset ultrafast -pix_fmt yuv420p";
     let seen = run(&server, picture, "v").await;
-    assert!(seen.audio.is_empty() && seen.video.len() == 25, "{}", seen.video.len());
+    assert!(
+        seen.audio.is_empty() && seen.video.len() == 25,
+        "{}",
+        seen.video.len()
+    );
 }
 
 #[tokio::test]
 async fn mp3_is_taken() {
     let server = Server::start(Limits::default());
-    let seen = run(&server, "-f lavfi -i sine=sample_rate=44100:duration=1 -c:a libmp3lame", "m").await;
-    let TrackConfig::Audio(audio) = &seen.tracks[0].config else { panic!("no audio track") };
+    let seen = run(
+        &server,
+        "-f lavfi -i sine=sample_rate=44100:duration=1 -c:a libmp3lame",
+        "m",
+    )
+    .await;
+    let TrackConfig::Audio(audio) = &seen.tracks[0].config else {
+        panic!("no audio track")
+    };
     assert_eq!((audio.codec, audio.frame_samples), (AudioCodec::Mp3, 1152));
     assert!(seen.audio.len() >= 38, "{}", seen.audio.len());
 }
@@ -132,8 +183,13 @@ async fn mp3_is_taken() {
 #[tokio::test]
 async fn a_wrong_key_is_told_so() {
     let server = Server::start(Limits::default());
-    let child = ffmpeg(&usual(), &server.url("NONSENSE")).spawn().expect("ffmpeg is installed");
-    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("ffmpeg ends").unwrap();
+    let child = ffmpeg(&usual(), &server.url("NONSENSE"))
+        .spawn()
+        .expect("ffmpeg is installed");
+    let output = timeout(PATIENCE, child.wait_with_output())
+        .await
+        .expect("ffmpeg ends")
+        .unwrap();
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains(WRONG_KEY), "{said}");
@@ -144,21 +200,35 @@ async fn a_wrong_key_is_told_so() {
 async fn a_second_publisher_is_told_that_the_channel_is_live() {
     let server = Server::start(Limits::default());
     let (socket, client) = crate::support::publish(&server, "KEY-a").await.unwrap();
-    let child = ffmpeg(&usual(), &server.url("KEY-a")).spawn().expect("ffmpeg is installed");
-    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("ffmpeg ends").unwrap();
+    let child = ffmpeg(&usual(), &server.url("KEY-a"))
+        .spawn()
+        .expect("ffmpeg is installed");
+    let output = timeout(PATIENCE, child.wait_with_output())
+        .await
+        .expect("ffmpeg ends")
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("already live"), "{said}");
     server.wait_closed(CloseReason::AlreadyLive, 1).await;
     drop((socket, client));
     server.wait_closed(CloseReason::ConnectionLost, 1).await;
-    wait(|| server.server.publishers().is_empty(), "the first publisher to leave").await;
+    wait(
+        || server.server.publishers().is_empty(),
+        "the first publisher to leave",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_codec_that_we_do_not_take_is_named() {
     let server = Server::start(Limits::default());
     let arguments = "-f lavfi -i testsrc2=size=64x64:rate=25:duration=5 -c:v flv1";
-    let child = ffmpeg(arguments, &server.url("KEY-a")).spawn().expect("ffmpeg is installed");
-    timeout(PATIENCE, child.wait_with_output()).await.expect("ffmpeg ends").unwrap();
+    let child = ffmpeg(arguments, &server.url("KEY-a"))
+        .spawn()
+        .expect("ffmpeg is installed");
+    timeout(PATIENCE, child.wait_with_output())
+        .await
+        .expect("ffmpeg ends")
+        .unwrap();
     server.wait_closed(CloseReason::UnsupportedCodec, 1).await;
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use hub::Registry;
 use ingest::{
-    AuthorizeFuture, Authorized, Authorizer, Clock, CloseReason, IngestStats, Limits, Refusal, RtmpServer, bind,
+    AuthorizeFuture, Authorized, Authorizer, Clock, CloseReason, IngestStats, Limits, Refusal, RtmpServer,
+    bind,
 };
 use rtmp::{ClientConfig, ClientOutput, ClientSession, HandshakeKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,9 +28,10 @@ impl Authorizer for Keys {
         Box::pin(async move {
             assert_ne!(key, "PANIC", "a bug in the authorizer");
             match key.strip_prefix("KEY-") {
-                Some(channel) if app == "live" => {
-                    Ok(Authorized { channel: channel.to_owned(), key_id: format!("id-{channel}") })
-                }
+                Some(channel) if app == "live" => Ok(Authorized {
+                    channel: channel.to_owned(),
+                    key_id: format!("id-{channel}"),
+                }),
                 _ => Err(Refusal::wrong_key(WRONG_KEY)),
             }
         })
@@ -56,7 +58,12 @@ impl Server {
         let listener = bind("127.0.0.1:0".parse().unwrap(), true).unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(Arc::clone(&server).serve(listener));
-        Self { registry, server, address, serving }
+        Self {
+            registry,
+            server,
+            address,
+            serving,
+        }
     }
 
     pub(crate) fn url(&self, key: &str) -> String {
