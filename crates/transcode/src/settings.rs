@@ -76,7 +76,7 @@ impl Default for LadderLimits {
         Self {
             backlog_bytes_max: 64 << 20,
             backlog_time_max: Duration::from_secs(6),
-            hang_after: Duration::from_millis(1000),
+            hang_after: Duration::from_millis(800),
             first_frame_after: Duration::from_secs(4),
             behind_after: Duration::from_millis(1500),
             behind_for: Duration::from_secs(3),

@@ -26,6 +26,7 @@ fn check_exact(source: &SourceStream, grid: Option<i64>) {
             "every time comes back exactly, in order"
         );
         assert_eq!(sink.sync_times(), wanted, "IDRs exactly where asked");
+        sink.assert_decodes();
         sink.get(|state| {
             assert_eq!(state.tracks.len(), 1);
             assert!(state.lost.is_empty() && state.ended);

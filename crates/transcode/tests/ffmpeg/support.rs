@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use container::flv::{AvcStream, Demuxer, TagKind, VideoTag, parse_video};
+use container::flv::{AvcStream, Demuxer, Muxer, TagKind, VideoTag, parse_video};
 use media::ladder::Rung;
 use media::{FrameRate, Sample, Track, TrackConfig, VIDEO_TIMESCALE};
 use transcode::{
@@ -227,6 +227,55 @@ impl Collector {
         })
     }
 
+    /// Decodes everything as one stream: no error may be found and no frame be missing.
+    pub(crate) fn assert_decodes(&self) {
+        let mut flv = BytesMut::new();
+        Muxer.header(&mut flv, false, true);
+        self.get(|state| {
+            let TrackConfig::Video(config) = &state.tracks[0].config else {
+                panic!("audio")
+            };
+            Muxer.avc_config(&mut flv, 0, &config.record);
+            for sample in &state.samples {
+                Muxer.avc_sample(
+                    &mut flv,
+                    sample.dts / 90,
+                    sample.pts / 90,
+                    sample.is_sync,
+                    &sample.data,
+                );
+            }
+        });
+        let mut child = Command::new("ffmpeg")
+            .args([
+                "-hide_banner",
+                "-loglevel",
+                "error",
+                "-f",
+                "flv",
+                "-i",
+                "pipe:0",
+                "-fps_mode",
+                "passthrough",
+            ])
+            .args(["-f", "framecrc", "pipe:1"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let writer = std::thread::spawn(move || std::io::Write::write_all(&mut stdin, &flv));
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        let lines = String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .count();
+        assert_eq!(lines, self.get(|state| state.samples.len()));
+    }
+
     fn change(&self, change: impl FnOnce(&mut Collected)) {
         change(&mut self.0.0.lock().unwrap());
         self.0.1.notify_all();
@@ -389,7 +438,7 @@ pub(crate) fn real_ffmpeg() -> Ffmpeg {
 /// A program that is called instead of FFmpeg.
 pub(crate) fn script(name: &str, body: &str) -> (PathBuf, Ffmpeg) {
     use std::os::unix::fs::PermissionsExt;
-    let path = std::env::temp_dir().join(format!("tidewire-{}-{name}", std::process::id()));
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tidewire-{}-{name}", std::process::id()));
     // Another test's fork may hold the file open for writing for a moment, and then it cannot be executed: it is
     // written by a process of its own.
     let mut child = Command::new("tee")
@@ -430,7 +479,8 @@ pub(crate) fn signal(pid: u32, signal: &str) {
 
 /// Where there is a file of this name, the script has been here.
 pub(crate) fn marker(name: &str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("tidewire-{}-{name}.marker", std::process::id()));
+    let path =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tidewire-{}-{name}.marker", std::process::id()));
     let _ = std::fs::remove_file(&path);
     path
 }

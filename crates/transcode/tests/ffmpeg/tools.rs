@@ -1,5 +1,6 @@
 //! Probing, measuring, thumbnails, audio.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,8 @@ fn software_encoder_is_proved() {
 
 #[test]
 fn costs_are_measured_once_and_kept() {
-    let file = std::env::temp_dir().join(format!("tidewire-{}-costs.json", std::process::id()));
+    let file =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tidewire-{}-costs.json", std::process::id()));
     let (ffmpeg, settings) = (real_ffmpeg(), EncoderSettings::default());
     let started = Instant::now();
     let table = cached_costs(&file, &ffmpeg, &settings).unwrap();
