@@ -1,6 +1,7 @@
 //! The publishing client's side of a session, for load, tests and restreaming.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 use media::MediaKind;
@@ -11,8 +12,8 @@ use crate::handshake::{ClientHandshake, HandshakeKind};
 use crate::message::{self, chunk_streams, control, types};
 use crate::{Error, Limits};
 
-/// What to publish where.
-#[derive(Clone, Debug)]
+/// What to publish where. `Debug` leaves out the key.
+#[derive(Clone)]
 pub struct ClientConfig {
     /// Application: `live` of `rtmp://host/live/KEY`.
     pub app: String,
@@ -26,6 +27,15 @@ pub struct ClientConfig {
     pub handshake: HandshakeKind,
     /// Fills the handshake.
     pub seed: u64,
+}
+
+impl fmt::Debug for ClientConfig {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = formatter.debug_struct("ClientConfig");
+        out.field("tc_url", &self.tc_url)
+            .field("chunk_bytes", &self.chunk_bytes);
+        out.field("handshake", &self.handshake).finish_non_exhaustive()
+    }
 }
 
 /// What a client session wants.

@@ -3,6 +3,7 @@
 mod commands;
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 use media::{MediaKind, Micros};
@@ -66,8 +67,8 @@ pub enum Event {
     PlayRefused,
 }
 
-/// What `connect` says about the peer.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What `connect` says about the peer. `Debug` leaves out what may hold a key.
+#[derive(Clone, Default, PartialEq)]
 pub struct ConnectInfo {
     /// Application: the first part of the URL's path.
     pub app: String,
@@ -79,8 +80,8 @@ pub struct ConnectInfo {
     pub four_cc_list: Vec<String>,
 }
 
-/// A wish to publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A wish to publish. `Debug` leaves out the key and the query.
+#[derive(Clone, PartialEq, Eq)]
 pub struct PublishRequest {
     /// Application: `live` of `rtmp://host/live/KEY`.
     pub app: String,
@@ -90,6 +91,25 @@ pub struct PublishRequest {
     pub query: String,
     /// The peer's name for itself.
     pub flash_version: String,
+}
+
+impl fmt::Debug for ConnectInfo {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // An encoder without a key field has its key in `app` and `tc_url`.
+        let mut out = formatter.debug_struct("ConnectInfo");
+        out.field("flash_version", &self.flash_version)
+            .field("four_cc_list", &self.four_cc_list);
+        out.finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PublishRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = formatter.debug_struct("PublishRequest");
+        out.field("app", &self.app)
+            .field("flash_version", &self.flash_version);
+        out.finish_non_exhaustive()
+    }
 }
 
 /// Counts of one session.

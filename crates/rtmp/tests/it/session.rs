@@ -128,6 +128,11 @@ fn publish_request_carries_key_and_query() {
         flash_version: "x".into(),
     };
     assert_eq!(peer.events[1], Event::PublishRequested(expected));
+    let shown = format!("{:?}", peer.events);
+    assert!(
+        !shown.contains("KEY") && !shown.contains("a=1"),
+        "a secret in a log: {shown}"
+    );
 }
 
 #[test]
