@@ -608,7 +608,9 @@ impl Packager {
     /// Audio that has to wait for the pictures is so far ahead of them that it no longer does.
     fn has_waited(&self, index: usize, sample: &Sample, may_pass_us: i64) -> bool {
         let audio = &self.renditions[index];
-        let Some(newest) = audio.queue.back() else { return false };
+        let Some(newest) = audio.queue.back() else {
+            return false;
+        };
         let lead_us = audio.time(newest.pts - sample.pts).micros();
         if audio.waits_epoch && self.plan.awaits_discontinuity() {
             return lead_us > self.plan.limit_us();

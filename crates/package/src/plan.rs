@@ -83,6 +83,8 @@ pub(crate) struct Plan {
     longest_gop_us: i64,
     /// Decode time after the driver's newest picture.
     horizon_us: i64,
+    /// Decode time of the first picture of the segment; before its presentation where pictures are reordered.
+    start_decode_us: i64,
     /// End of the newest media on the driver's timeline.
     end: Option<MediaTime>,
 }
@@ -104,6 +106,7 @@ impl Plan {
             gop_run: 0,
             longest_gop_us: 0,
             horizon_us: i64::MIN,
+            start_decode_us: 0,
             end: None,
         }
     }
@@ -173,8 +176,13 @@ impl Plan {
         let verdict = self.judge_video(step);
         if let Some(forced) = verdict {
             let hole = step.lead_us.abs() > HOLE_US;
-            let at = if hole || self.pending_discontinuity { step.pts } else { self.in_time(step) };
+            let at = if hole || self.pending_discontinuity {
+                step.pts
+            } else {
+                self.in_time(step)
+            };
             self.cut(at, hole, now);
+            self.start_decode_us = step.decode_us;
             if forced {
                 self.gop_run = 0;
             }
@@ -189,10 +197,16 @@ impl Plan {
     /// Where a cut at this picture lies. A picture that comes after the segment's longest length cuts where it was
     /// expected, so that the other renditions keep that length.
     fn in_time(&self, step: &Step) -> MediaTime {
-        let Some((last, end)) = self.boundaries.back().zip(self.end) else { return step.pts };
+        let Some((last, end)) = self.boundaries.back().zip(self.end) else {
+            return step.pts;
+        };
         let start_us = last.at.micros();
         let late = step.decode_us.max(step.pts.micros()) - start_us > self.limit_us();
-        if late && end.micros() > start_us { end } else { step.pts }
+        if late && end.micros() > start_us {
+            end
+        } else {
+            step.pts
+        }
     }
 
     /// `Some(forced)` if a segment starts here.
@@ -202,7 +216,8 @@ impl Plan {
         };
         let start_us = last.at.micros();
         let elapsed = step.pts.micros() - start_us;
-        let overrun = step.decode_us + step.frame_us - start_us > self.limit_us();
+        let decode_start_us = start_us.min(self.start_decode_us);
+        let overrun = step.decode_us + step.frame_us - decode_start_us > self.limit_us();
         if step.lead_us.abs() > HOLE_US {
             return Some(!step.is_sync);
         }
@@ -297,7 +312,9 @@ impl Plan {
     /// An audio frame where audio drives the plan: there is no video, or it has fallen silent.
     pub(crate) fn audio(&mut self, at: MediaTime, end: MediaTime, lead_us: i64, now: Micros) -> Verdict {
         // Nothing was there where this segment had to end: that, too, is an interruption.
-        let late = self.last().is_some_and(|last| at.micros() - last.at.micros() > self.limit_us());
+        let late = self
+            .last()
+            .is_some_and(|last| at.micros() - last.at.micros() > self.limit_us());
         let hole = late || (lead_us.abs() > HOLE_US && !self.boundaries.is_empty());
         let due = match self.boundaries.back() {
             None => true,
@@ -332,6 +349,7 @@ impl Plan {
             made_us: now,
         };
         self.next_msn += 1;
+        self.start_decode_us = at.micros();
         self.boundaries.push_back(boundary);
         if self.boundaries.len() > BOUNDARIES_MAX {
             self.boundaries.pop_front();

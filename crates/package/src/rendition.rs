@@ -177,7 +177,11 @@ impl Rendition {
                 return Taken::Held;
             };
             let early = time < boundary.at;
-            return if early { self.drop_sample() } else { self.enter(&boundary, sample, context) };
+            return if early {
+                self.drop_sample()
+            } else {
+                self.enter(&boundary, sample, context)
+            };
         }
         if !self.started {
             if let Some(boundary) = context

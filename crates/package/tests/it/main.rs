@@ -3,6 +3,7 @@
 extern crate tidewire_package as package;
 
 mod checker;
+mod ffmpeg;
 mod playlist;
 mod steady;
 mod unruly;

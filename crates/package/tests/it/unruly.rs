@@ -8,6 +8,14 @@ use proptest::prelude::*;
 
 use crate::world::{Camera, Microphone, World, audio_track, video_track};
 
+/// Random publishers per run; `PROPTEST_CASES` for more.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok())
+        .unwrap_or(64)
+}
+
 /// What happens next.
 #[derive(Clone, Debug)]
 enum Event {
@@ -77,7 +85,11 @@ struct Unruly {
 
 impl Unruly {
     fn new(encoder_available: bool, reorder: u64, gop: u64, rung: bool) -> Self {
-        let mut world = World::new(PackageConfig { encoder_available, window_ms: 20_000, ..PackageConfig::default() });
+        let mut world = World::new(PackageConfig {
+            encoder_available,
+            window_ms: 20_000,
+            ..PackageConfig::default()
+        });
         world.add("source", Role::Source, video_track(1280, Some((30, 1))));
         if rung {
             world.add("480p", Role::Rung, video_track(854, Some((30, 1))));
@@ -102,7 +114,10 @@ impl Unruly {
     }
 
     fn random(&mut self) -> i64 {
-        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.seed = self
+            .seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.seed >> 33) as i64
     }
 
@@ -152,7 +167,8 @@ impl Unruly {
             if video.min(sound) >= end {
                 return;
             }
-            self.world.advance(3_000_000 + video.min(sound).max(0).unsigned_abs() + self.stalled_us);
+            self.world
+                .advance(3_000_000 + video.min(sound).max(0).unsigned_abs() + self.stalled_us);
             if video <= sound {
                 self.picture(false);
             } else {
@@ -230,17 +246,44 @@ impl Unruly {
 #[test]
 fn findings() {
     use Event::*;
-    let cases: [(&[Event], bool, u64, u64, bool); 5] = [
+    let cases: [(&[Event], bool, u64, u64, bool); 6] = [
         (&[SoundShift(566), Run(200), Run(3211)], false, 2, 60, false),
         (
-            &[NewConfig(false), Hole(2062), Run(5734), SoundShift(1355), Run(1834), Reconnect(367)],
+            &[
+                NewConfig(false),
+                Hole(2062),
+                Run(5734),
+                SoundShift(1355),
+                Run(1834),
+                Reconnect(367),
+            ],
             false,
             1,
             60,
             false,
         ),
         (&[Run(2001)], false, 1, 1, false),
-        (&[Run(200), NewConfig(false), Run(2434), Run(4534), Rate(45_000), Run(1481)], false, 3, 60, false),
+        (
+            &[
+                Run(200),
+                NewConfig(false),
+                Run(2434),
+                Run(4534),
+                Rate(45_000),
+                Run(1481),
+            ],
+            false,
+            3,
+            60,
+            false,
+        ),
+        (
+            &[Run(2001), Reconnect(3345), Rate(13_000), Run(2601)],
+            false,
+            3,
+            60,
+            false,
+        ),
         (&[Run(4334), NewSound, NewSound, Run(2482)], true, 1, 60, false),
     ];
     for (events, encoder_available, reorder, gop, rung) in cases {
@@ -252,7 +295,7 @@ fn findings() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_sequence_keeps_the_rules(
