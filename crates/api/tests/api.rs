@@ -1,4 +1,5 @@
 //! The router as a caller sees it.
+#![allow(clippy::unwrap_used)] // a failed expectation is a failed test
 
 extern crate tidewire_api as api; // the short name, as everywhere else
 

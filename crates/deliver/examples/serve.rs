@@ -5,6 +5,7 @@
 
 extern crate tidewire_deliver as deliver;
 
+#[allow(dead_code)] // the tests use more of it
 #[path = "../tests/http/feed.rs"]
 mod feed;
 

@@ -7,6 +7,7 @@
 
 extern crate tidewire_deliver as deliver;
 
+#[allow(dead_code)] // the tests use more of it
 #[path = "../tests/http/feed.rs"]
 mod feed;
 
@@ -260,6 +261,9 @@ async fn get(socket: &mut TcpStream, buffer: &mut [u8], path: &str) -> Option<st
             continue;
         };
         let head = std::str::from_utf8(&buffer[..end]).ok()?;
+        if !head.starts_with("HTTP/1.1 200") {
+            println!("{path}: {}", head.lines().next().unwrap_or_default());
+        }
         let length = head
             .split("content-length: ")
             .nth(1)?

@@ -64,11 +64,13 @@ impl Viewers {
     /// A playlist of `channel` was asked for at second `now_s` of the server's clock.
     pub(crate) fn seen(&self, channel: &str, key: u64, now_s: u32) {
         let mut shard = self.lock((key as usize) % SHARDS);
-        if let Some(sessions) = shard.by_channel.get_mut(channel) {
-            if let Some(last) = sessions.get_mut(&key) {
-                *last = now_s;
-                return;
-            }
+        if let Some(last) = shard
+            .by_channel
+            .get_mut(channel)
+            .and_then(|sessions| sessions.get_mut(&key))
+        {
+            *last = now_s;
+            return;
         }
         if self.sessions.load(Ordering::Relaxed) >= self.sessions_max {
             self.uncounted.fetch_add(1, Ordering::Relaxed);

@@ -51,7 +51,7 @@ impl Feed {
                 dts,
                 pts: dts,
                 duration: FRAME_TICKS as u32,
-                is_sync: self.frames % SEGMENT_FRAMES == 0,
+                is_sync: self.frames.is_multiple_of(SEGMENT_FRAMES),
                 is_disposable: false,
                 arrived_us: now,
                 data: Bytes::from(vec![0x65; self.frame_bytes]),

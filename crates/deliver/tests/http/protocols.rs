@@ -64,6 +64,51 @@ async fn http2_with_prior_knowledge() {
 }
 
 #[tokio::test]
+async fn one_http2_connection_holds_and_answers_at_once() {
+    let harness = Harness::start();
+    let mut feed = Feed::new("demo", "s1", 100);
+    feed.push(115);
+    harness.windows.insert(&feed.window);
+    let stream = TcpStream::connect(harness.address()).await.unwrap();
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let ask = |method: &str, path: &str| {
+        let uri = format!("http://localhost/live/demo/source/{path}");
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .body(Empty::<bytes::Bytes>::new())
+            .unwrap();
+        let mut sender = sender.clone();
+        async move {
+            let response = sender.send_request(request).await.unwrap();
+            let (parts, body) = response.into_parts();
+            (
+                parts.status.as_u16(),
+                parts.headers,
+                body.collect().await.unwrap().to_bytes(),
+            )
+        }
+    };
+    let held = tokio::spawn(ask("GET", "playlist.m3u8?_HLS_msn=2&_HLS_part=2"));
+    let hinted = tokio::spawn(ask("GET", "s1/part-2.2.m4s"));
+    harness.until("two held", |http| http.held_now == 2).await;
+    let (status, _, whole) = ask("GET", "s1/seg-0.m4s").await;
+    assert_eq!(status, 200);
+    let (status, headers, body) = ask("HEAD", "s1/seg-0.m4s").await;
+    assert_eq!(
+        (status, headers["content-length"].to_str().unwrap()),
+        (200, whole.len().to_string().as_str())
+    );
+    assert!(body.is_empty());
+    feed.push(6);
+    assert_eq!((held.await.unwrap().0, hinted.await.unwrap().0), (200, 200));
+}
+
+#[tokio::test]
 async fn tls_speaks_both() {
     let harness = Harness::start();
     let address = harness.server.https_addresses()[0];
