@@ -169,7 +169,7 @@ fn histogram(histogram: &Histogram) -> HistogramRow {
     let bounds = LATENCY_BOUNDS_US
         .iter()
         .map(|us| *us as f64 / 1e6)
-        .chain([f64::MAX]);
+        .chain([f64::INFINITY]);
     HistogramRow {
         sum_s: histogram.sum_us as f64 / 1e6,
         buckets: bounds.zip(histogram.buckets).collect(),

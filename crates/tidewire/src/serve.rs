@@ -1,6 +1,5 @@
 //! `tidewire serve`: builds every room from the configuration, runs them on the cores, and ends them in order.
 
-use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,9 +38,6 @@ pub(crate) fn run(config: ValidatedConfig) -> Result<(), Exit> {
 }
 
 async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
-    for (name, address) in addresses(&config) {
-        refuse_taken(name, address)?;
-    }
     let platform = Platform::open_server(&config.data_dir).await?;
     let clock = Clock::start();
     let registry = Registry::with_unix_origin(hub_limits(&config), clock.unix_origin_us());
@@ -85,23 +81,6 @@ async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
     wait_for_signal().await?;
     shut_down(&registry, &rtmp, http, &platform, cores).await;
     Ok(())
-}
-
-fn addresses(config: &ValidatedConfig) -> Vec<(&'static str, SocketAddr)> {
-    let https = config.http.https.as_ref().map(|https| ("https", https.address));
-    let http = config.http.http.map(|address| ("http", address));
-    let rtmp = config.rtmp.address.map(|address| ("rtmp", address));
-    http.into_iter().chain(https).chain(rtmp).collect()
-}
-
-/// With `SO_REUSEPORT` a second server of the same user would share the port in silence, so it is tried without first.
-fn refuse_taken(name: &str, address: SocketAddr) -> Result<(), Exit> {
-    match TcpListener::bind(address) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Exit::start(format!(
-            "cannot listen on {address} for {name}: {error}; stop what holds it (`ss -ltnp` shows it) or give --{name} another address"
-        ))),
-    }
 }
 
 fn hub_limits(config: &ValidatedConfig) -> hub::Limits {
