@@ -75,7 +75,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// A connection without a request for this long is closed.
     pub idle_timeout: Duration,
-    /// While a response waits for its reader, at least `progress_bytes_min` must leave in every window this long.
+    /// While a response waits for its reader, at least `progress_bytes_min` must leave in every window this long. What
+    /// the socket buffers take at first counts, so a reader that stops is closed after one to two windows.
     pub progress_window: Duration,
     /// See `progress_window`. 16 KiB in 20 s is 6.5 kb/s: below every rung.
     pub progress_bytes_min: u64,

@@ -312,7 +312,7 @@ async fn serve_core(
             }
         })
         .collect();
-    let ticker = tokio::spawn(tick(Arc::clone(&core), sweeps_viewers));
+    let sweeper = sweeps_viewers.then(|| tokio::spawn(sweep_viewers(Arc::clone(&core))));
     shutdown.triggered().await;
     for task in accepting {
         task.abort();
@@ -321,18 +321,17 @@ async fn serve_core(
     let _ = tokio::time::timeout(core.shared.limits.drain_timeout, open.none()).await;
     core.cut();
     let _ = tokio::time::timeout(Duration::from_millis(500), open.none()).await;
-    ticker.abort();
+    if let Some(sweeper) = sweeper {
+        sweeper.abort();
+    }
 }
 
-/// Once a second: the core's coarse clock, and on one core the sweep over viewer sessions.
-async fn tick(core: Arc<CoreState>, sweeps_viewers: bool) {
+/// Once a second: the count of viewer sessions.
+async fn sweep_viewers(core: Arc<CoreState>) {
     let mut interval = tokio::time::interval(Duration::from_secs(1));
     loop {
         interval.tick().await;
-        let now_s = core.now_s();
-        if sweeps_viewers {
-            core.shared.viewers.sweep(now_s);
-        }
+        core.shared.viewers.sweep(core.now_s());
     }
 }
 
