@@ -22,3 +22,6 @@ const FLAGS_SYNC: u32 = 0x0200_0000;
 const FLAGS_DELTA: u32 = 0x0101_0000;
 /// `sample_is_depended_on = 2`.
 const FLAGS_DISPOSABLE: u32 = 0x0080_0000;
+
+#[cfg(test)]
+mod tests;
