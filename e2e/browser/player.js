@@ -65,4 +65,5 @@ async function shaka(url) {
 }
 
 await { hls, dash, 'shaka-hls': () => shaka(hlsUrl), 'shaka-dash': () => shaka(dashUrl) }[player]();
-video.play().catch((error) => console.error(String(error)));
+// dash.js starts by itself, and must see the `play` event: its manifest is refreshed only from then on.
+if (player !== 'dash') video.play().catch((error) => console.error(String(error)));
