@@ -418,7 +418,8 @@ fn too_far_ahead(state: &LogState, layout: Layout, msn: u64, part: Option<u32>) 
         .as_ref()
         .filter(|open| open.msn == msn)
         .map_or(0, |open| open.parts.len());
-    part.is_some_and(|part| i64::from(part) >= listed as i64 + limit)
+    // In a complete segment any further part means the start of the next one.
+    msn >= next && part.is_some_and(|part| i64::from(part) >= listed as i64 + limit)
 }
 
 /// Appending, by the packager.

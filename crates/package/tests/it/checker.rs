@@ -12,17 +12,15 @@ use crate::playlist::{Playlist, Segment, parse};
 #[derive(Default)]
 pub(crate) struct History {
     last: Option<Playlist>,
-    full: Vec<Segment>,
     seen: BTreeMap<u64, Segment>,
     /// msn -> (start, end, timescale) ticks as parsed from the chunks.
     pub(crate) times: BTreeMap<u64, (i64, i64)>,
     checked_parts: HashMap<(u64, usize), ()>,
     sequence: u32,
-    pub(crate) looked: (u64, bool),
+    pub(crate) looked: String,
     whole: BTreeMap<u64, ()>,
     pub(crate) missed_hints: usize,
     pub(crate) parts: usize,
-    pub(crate) short_parts: usize,
     /// Presentation times seen, by the number that the payload carries.
     pub(crate) presented: BTreeMap<u64, i64>,
 }
@@ -133,11 +131,10 @@ impl History {
             return;
         };
         let next = if open.us.is_none() {
-            let now = list
-                .segments
-                .iter()
-                .find(|s| s.msn == open.msn)
-                .expect("the open segment stays");
+            let Some(now) = list.segments.iter().find(|s| s.msn == open.msn) else {
+                assert!(list.sequence > open.msn, "the open segment is gone");
+                return;
+            };
             now.parts
                 .get(open.parts.len())
                 .cloned()

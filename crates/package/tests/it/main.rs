@@ -5,6 +5,7 @@ extern crate tidewire_package as package;
 mod checker;
 mod ffmpeg;
 mod playlist;
+mod serving;
 mod steady;
 mod unruly;
 mod world;

@@ -63,7 +63,6 @@ pub(crate) struct World {
     pub(crate) pushed: BTreeMap<&'static str, BTreeMap<u64, i64>>,
     pub(crate) notices: Vec<Notice>,
     next_number: u64,
-    check: bool,
 }
 
 impl World {
@@ -81,7 +80,6 @@ impl World {
             pushed: BTreeMap::new(),
             notices: Vec::new(),
             next_number: 0,
-            check: true,
         }
     }
 
@@ -131,16 +129,15 @@ impl World {
         while let Some(notice) = self.packager.poll_notice() {
             self.notices.push(notice);
         }
-        if !self.check {
-            return;
-        }
         for log in self.window.renditions() {
             let Some((name, history)) = self.histories.iter_mut().find(|(name, _)| **name == log.name())
             else {
                 continue;
             };
-            let state = (log.parts_made(), log.is_ended());
-            if std::mem::replace(&mut history.looked, state) == state {
+            let package::Answer::Ready(text) = log.playlist(None, None, false) else {
+                continue;
+            };
+            if std::mem::replace(&mut history.looked, text.etag.clone()) == text.etag {
                 continue;
             }
             history.check(&log, self.scales[name], log.role() == Role::Audio);
@@ -171,11 +168,6 @@ impl World {
         }
         let _ = self.window.mpd(UTC);
         let _ = self.window.master();
-    }
-
-    pub(crate) fn quiet(mut self) -> Self {
-        self.check = false;
-        self
     }
 
     pub(crate) fn playlist(&self, name: &str) -> String {
