@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig, type Plugin } from 'vite';
@@ -49,7 +49,7 @@ function precompressed(): Plugin {
   return {
     name: 'precompressed',
     apply: 'build',
-    configResolved: (config) => void (dist = join(config.root, config.build.outDir)),
+    configResolved: (config) => void (dist = resolve(config.root, config.build.outDir)),
     closeBundle() {
       for (const [name, body] of writeBesides) writeFileSync(join(dist, name), body);
       for (const name of readdirSync(dist, { recursive: true, encoding: 'utf8' })) {
@@ -61,6 +61,8 @@ function precompressed(): Plugin {
     },
   };
 }
+
+const backend = process.env['TIDEWIRE'] ?? 'http://127.0.0.1:8080';
 
 export default defineConfig({
   plugins: [svelte(), onePaint(), precompressed()],
@@ -85,5 +87,6 @@ export default defineConfig({
       },
     },
   },
-  server: { proxy: { '/api': 'http://127.0.0.1:8080', '/live': 'http://127.0.0.1:8080' } },
+  // `npm run dev` against a running server.
+  server: { proxy: { '/api': backend, '/live': backend } },
 });

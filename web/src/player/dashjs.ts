@@ -7,7 +7,7 @@ export function createDashjs(video: HTMLVideoElement, source: Source, events: En
   const player = dashjs.MediaPlayer().create();
   player.updateSettings({
     streaming: {
-      abr: { initialBitrate: { video: firstEstimate(recall('bandwidth')) / 1000 }, limitBitrateByPortal: true },
+      abr: { initialBitrate: { video: firstEstimate(recall('bandwidth')) / 1000 } },
       liveCatchup: { enabled: true },
       buffer: { bufferToKeep: 60, fastSwitchEnabled: true },
     },
@@ -44,7 +44,7 @@ export function createDashjs(video: HTMLVideoElement, source: Source, events: En
     if (id >= 0) player.setRepresentationForTypeByIndex('video', id, true);
   }
 
-  player.initialize(video, source.dash, true);
+  player.initialize(video, new URL(source.dash, location.href).href, true);
 
   return {
     kind: 'dashjs',

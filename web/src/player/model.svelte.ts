@@ -265,7 +265,8 @@ export class PlayerModel {
       return;
     }
     this.#awaitFirstFrame(video, generation);
-    void this.#play();
+    // dash.js refreshes its manifest from the first `play` event that it sees itself: it has to start on its own.
+    if (this.kind !== 'dashjs') void this.#play();
   }
 
   #events(generation: number): EngineEvents {
