@@ -55,9 +55,7 @@ pub(crate) fn main(args: &[String]) -> Result<()> {
     let interrupt = Interrupt::install()?;
     needs::ensure(&[Need::Ffmpeg, Need::Font, Need::Node])?;
     web::build(false)?;
-    say("building the release binary (the first time takes minutes)");
-    run(&mut cargo(["build", "--release", "--quiet", "-p", "tidewire"]))?;
-    let binary = target_dir().join("release/tidewire");
+    let binary = binary()?;
 
     refuse_taken("--http", options.http)?;
     refuse_taken("--rtmp", options.rtmp)?;
@@ -83,6 +81,16 @@ pub(crate) fn main(args: &[String]) -> Result<()> {
     }
     print_addresses(&options, &key);
     attend(&interrupt, &options, &key, &mut server, source)
+}
+
+/// The release binary, built when needed; `TIDEWIRE_BIN` names another one.
+fn binary() -> Result<PathBuf> {
+    if let Some(binary) = std::env::var_os("TIDEWIRE_BIN") {
+        return Ok(binary.into());
+    }
+    say("building the release binary (the first time takes minutes)");
+    run(&mut cargo(["build", "--release", "--quiet", "-p", "tidewire"]))?;
+    Ok(target_dir().join("release/tidewire"))
 }
 
 fn serve(binary: &Path, options: &Options) -> Command {
