@@ -13,7 +13,7 @@ use crate::clock::duration_us;
 use crate::config::Role;
 use crate::hls;
 use crate::text::Text;
-use crate::window::LiveWindow;
+use crate::window::{Fixed, LiveWindow};
 
 /// Segments that stay fetchable after they have left the playlist, for players that read an older copy of it.
 const RETIRED_SEGMENTS: usize = 3;
@@ -193,8 +193,23 @@ pub struct RenditionLog {
 
 #[derive(Debug, Default)]
 struct Rendered {
-    full: Option<(u64, Arc<Text>)>,
-    delta: Option<(u64, Arc<Text>)>,
+    full: Option<Rendering>,
+    delta: Option<Rendering>,
+}
+
+/// A text and what it shows: the log's version, and the generation of the window's set of renditions.
+#[derive(Clone, Debug)]
+struct Rendering {
+    version: u64,
+    generation: u64,
+    text: Arc<Text>,
+}
+
+impl Rendered {
+    fn current(&self, version: u64, generation: u64, delta: bool) -> Option<Arc<Text>> {
+        let made = if delta { &self.delta } else { &self.full }.as_ref()?;
+        (made.version >= version && made.generation >= generation).then(|| Arc::clone(&made.text))
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -263,36 +278,36 @@ impl RenditionLog {
     fn render(&self, layout: Layout, version: u64, skip: bool) -> Option<Arc<Text>> {
         let window = self.window.upgrade()?;
         let fixed = window.fixed()?;
+        let (siblings, generation) = window.siblings(&self.name);
         let mut rendered = lock(&self.rendered);
-        let cached = if skip { &rendered.delta } else { &rendered.full };
-        if let Some((_, text)) = cached.as_ref().filter(|(at, _)| *at >= version) {
-            return Some(Arc::clone(text));
+        if let Some(text) = rendered.current(version, generation, skip) {
+            return Some(text);
         }
-        let (snapshot, version) = self.snapshot(layout, fixed);
+        let (snapshot, version) = self.snapshot(layout, fixed, &window);
         let skipped = if skip { snapshot.skippable() } else { 0 };
-        if skip && skipped == 0 {
-            drop(rendered);
-            return self.render(layout, version, false);
+        let full = (skipped == 0)
+            .then(|| rendered.current(version, generation, false))
+            .flatten();
+        let text =
+            full.unwrap_or_else(|| Arc::new(Text::new(hls::media_playlist(&snapshot, &siblings, skipped))));
+        let made = Some(Rendering {
+            version,
+            generation,
+            text: Arc::clone(&text),
+        });
+        if skip {
+            rendered.delta = made.clone();
         }
-        let siblings = window.siblings(&self.name);
-        let text = Arc::new(Text::new(hls::media_playlist(&snapshot, &siblings, skipped)));
-        let slot = if skip {
-            &mut rendered.delta
-        } else {
-            &mut rendered.full
-        };
-        *slot = Some((version, Arc::clone(&text)));
+        if skipped == 0 {
+            rendered.full = made;
+        }
         Some(text)
     }
 
-    fn snapshot(&self, layout: Layout, fixed: crate::window::Fixed) -> (hls::Snapshot, u64) {
-        let window = self.window.upgrade();
-        let stream_id = window
-            .map(|window| window.stream_id().to_owned())
-            .unwrap_or_default();
+    fn snapshot(&self, layout: Layout, fixed: Fixed, window: &LiveWindow) -> (hls::Snapshot, u64) {
         let state = lock(&self.state);
         let snapshot = hls::Snapshot {
-            stream_id,
+            stream_id: window.stream_id().to_owned(),
             layout,
             fixed,
             segments: state.segments.iter().skip(state.retired).cloned().collect(),

@@ -50,6 +50,8 @@ pub(crate) struct Step {
     pub(crate) lead_us: i64,
     /// The source rendition waits for an IDR at a boundary.
     pub(crate) source_lost: bool,
+    /// Where the source's segment in work began on its own timeline; it may lag behind the pictures a little.
+    pub(crate) segment_start_us: Option<i64>,
 }
 
 /// What the plan made of a picture or frame.
@@ -151,7 +153,12 @@ impl Plan {
         self.next_msn
     }
 
-    /// Longest a segment may become, microseconds.
+    /// EXTINF from which on rounding would exceed EXT-X-TARGETDURATION, microseconds.
+    pub(crate) fn hard_limit_us(&self) -> i64 {
+        self.target_us + 499_000
+    }
+
+    /// Longest a segment is meant to become, microseconds.
     pub(crate) fn limit_us(&self) -> i64 {
         self.target_us + OVERRUN_US
     }
@@ -173,6 +180,7 @@ impl Plan {
 
     /// A picture of the source, in decode order. The mode is decided.
     pub(crate) fn video(&mut self, step: &Step, now: Micros) -> Verdict {
+        self.start_decode_us = step.segment_start_us.map_or(self.start_decode_us, |at| at.min(self.start_decode_us));
         let verdict = self.judge_video(step);
         if let Some(forced) = verdict {
             let hole = step.lead_us.abs() > HOLE_US;
@@ -216,8 +224,8 @@ impl Plan {
         };
         let start_us = last.at.micros();
         let elapsed = step.pts.micros() - start_us;
-        let decode_start_us = start_us.min(self.start_decode_us);
-        let overrun = step.decode_us + step.frame_us - decode_start_us > self.limit_us();
+        let span = step.decode_us - start_us.min(self.start_decode_us);
+        let overrun = span + step.frame_us > self.limit_us();
         if step.lead_us.abs() > HOLE_US {
             return Some(!step.is_sync);
         }
@@ -237,7 +245,7 @@ impl Plan {
         if step.is_sync {
             let returned = step.source_lost && elapsed >= RETURN_MIN_US;
             let gop = self.gop_after(step);
-            return (returned || self.ends_at_idr(elapsed, gop, step.frame_us)).then_some(false);
+            return (returned || self.ends_at_idr(elapsed, span, gop, step.frame_us)).then_some(false);
         }
         let due = self
             .committed_us(step.frame_us)
@@ -251,9 +259,10 @@ impl Plan {
         self.longest_gop_us.max(gop)
     }
 
-    fn ends_at_idr(&self, elapsed_us: i64, longest_gop_us: i64, frame_us: i64) -> bool {
+    /// `elapsed_us`: presented since the boundary; `span_us`: packaged since then, which is what EXTINF counts.
+    fn ends_at_idr(&self, elapsed_us: i64, span_us: i64, longest_gop_us: i64, frame_us: i64) -> bool {
         let long_enough = elapsed_us >= self.segment_us - frame_us / 2;
-        let next_too_late = elapsed_us > 0 && elapsed_us + longest_gop_us > self.limit_us();
+        let next_too_late = elapsed_us > 0 && span_us.max(elapsed_us) + longest_gop_us > self.limit_us();
         long_enough || next_too_late
     }
 
@@ -282,9 +291,10 @@ impl Plan {
             Mode::Grid => None,
             Mode::Source => {
                 let due = self.last_idr_us.filter(|_| self.gop_run >= GOP_RUN)? + self.gop_us;
-                let elapsed = due - self.last()?.at.micros();
-                let fits =
-                    elapsed <= self.limit_us() && self.ends_at_idr(elapsed, self.longest_gop_us, frame_us);
+                let start_us = self.last()?.at.micros();
+                let (elapsed, span) = (due - start_us, due - start_us.min(self.start_decode_us));
+                let ends = self.ends_at_idr(elapsed, span, self.longest_gop_us, frame_us);
+                let fits = span <= self.limit_us() && ends;
                 fits.then_some(due)
             }
         }

@@ -48,8 +48,9 @@ pub(crate) struct Rendition {
     new_init: Option<Bytes>,
     init: Option<u32>,
     pub(crate) started: bool,
-    /// The segment in work.
+    /// The segment in work, and where it starts, ticks.
     pub(crate) segment: Option<u64>,
+    segment_start: i64,
     /// Nothing is packaged before a sample stands at a boundary.
     pub(crate) lost: bool,
     /// The next sample belongs behind the next discontinuity.
@@ -76,6 +77,7 @@ impl Rendition {
             init: None,
             started: false,
             segment: None,
+            segment_start: 0,
             lost: false,
             waits_epoch: false,
             next_msn: 0,
@@ -308,6 +310,11 @@ impl Rendition {
         false
     }
 
+    /// Where the segment in work starts, ticks.
+    pub(crate) fn segment_start(&self) -> Option<i64> {
+        self.segment.map(|_| self.segment_start)
+    }
+
     fn drop_sample(&mut self) -> Taken {
         self.dropped += 1;
         Taken::Yes
@@ -369,6 +376,7 @@ impl Rendition {
         }
         self.log.open_segment(self.new_segment(boundary, start, utc_ms));
         self.segment = Some(boundary.msn);
+        self.segment_start = start;
         self.next_msn = boundary.msn + 1;
         self.started = true;
         self.lost = false;
@@ -401,7 +409,9 @@ impl Rendition {
 
     fn accept_or_lose(&mut self, sample: &Arc<Sample>, context: &mut Context<'_>) -> Taken {
         let lead = self.builder.as_ref().map_or(0, |builder| builder.lead(sample));
-        if self.from_ticks_us(lead).abs() > HOLE_US {
+        let length = self.builder.as_ref().map_or(0, |builder| builder.expected() + builder.frame() - self.segment_start);
+        let too_long = self.from_ticks_us(length) > context.plan.hard_limit_us();
+        if self.from_ticks_us(lead).abs() > HOLE_US || too_long {
             self.lose();
             return self.drop_sample();
         }
@@ -464,6 +474,8 @@ impl Rendition {
         if self.segment.is_none() {
             return;
         }
+        let latest = self.segment_start + self.from_us(context.plan.hard_limit_us());
+        let end = end.map(|end| end.min(latest));
         let part = self.builder.as_mut().and_then(|builder| builder.finish_last(end));
         part.into_iter().for_each(|part| self.publish(part));
         self.log

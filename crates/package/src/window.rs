@@ -197,14 +197,16 @@ impl LiveWindow {
         state.periods.push(period);
     }
 
-    /// The other offered renditions, for rendition reports.
-    pub(crate) fn siblings(&self, name: &str) -> Vec<Arc<RenditionLog>> {
-        lock(&self.state)
+    /// The other offered renditions, for rendition reports, and the generation of the set.
+    pub(crate) fn siblings(&self, name: &str) -> (Vec<Arc<RenditionLog>>, u64) {
+        let state = lock(&self.state);
+        let others = state
             .renditions
             .iter()
             .filter(|log| log.name() != name)
             .cloned()
-            .collect()
+            .collect();
+        (others, state.generation)
     }
 
     pub(crate) fn set_renditions(&self, renditions: Vec<Arc<RenditionLog>>) {

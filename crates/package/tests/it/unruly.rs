@@ -246,7 +246,7 @@ impl Unruly {
 #[test]
 fn findings() {
     use Event::*;
-    let cases: [(&[Event], bool, u64, u64, bool); 6] = [
+    let cases: [(&[Event], bool, u64, u64, bool); 8] = [
         (&[SoundShift(566), Run(200), Run(3211)], false, 2, 60, false),
         (
             &[
@@ -281,6 +281,14 @@ fn findings() {
             &[Run(2001), Reconnect(3345), Rate(13_000), Run(2601)],
             false,
             3,
+            60,
+            false,
+        ),
+        (&[Gop(109), Hole(2254), NewConfig(false), Hole(1096), Run(1601), Run(1934)], false, 1, 60, false),
+        (
+            &[Sound(false), Run(200), Camera(false), Hole(2658), Run(1554), Run(1038), Sound(true), Run(505)],
+            false,
+            1,
             60,
             false,
         ),
