@@ -484,16 +484,20 @@ impl RenditionLog {
         self.publish(state, last);
     }
 
-    /// Completes the open segment, as a gap of `gap` ticks if given, and lets old ones go.
-    pub(crate) fn close_segment(&self, gap: Option<i64>, window_ms: u32, window_bytes_max: usize) {
+    /// Completes the open segment, as a gap of at least `gap` ticks if given, and lets old ones go. Returns its end.
+    pub(crate) fn close_segment(
+        &self,
+        gap: Option<i64>,
+        window_ms: u32,
+        window_bytes_max: usize,
+    ) -> Option<i64> {
         let mut state = lock(&self.state);
-        let Some(mut segment) = state.open.take() else {
-            return;
-        };
+        let mut segment = state.open.take()?;
         if let Some(duration) = gap {
             segment.gap = true;
             segment.duration = duration.max(segment.duration);
         }
+        let end = segment.start + segment.duration;
         segment.parts.shrink_to_fit();
         state.measure(&segment);
         let last = (segment.msn << 16) | (segment.parts.len() as u64);
@@ -502,6 +506,7 @@ impl RenditionLog {
         state.segments.push_back(Arc::new(segment));
         state.slide(i64::from(window_ms) * 1000, window_bytes_max);
         self.publish(state, last);
+        Some(end)
     }
 
     pub(crate) fn end(&self) {

@@ -521,7 +521,10 @@ impl Packager {
             is_sync: sample.is_sync,
             lead_us: rendition.time(lead).micros(),
             source_lost: packaged && lost,
-            segment_start_us: rendition.segment_start().filter(|_| packaged && !lost).map(|at| rendition.time(at).micros()),
+            segment_start_us: rendition
+                .segment_start()
+                .filter(|_| packaged && !lost)
+                .map(|at| rendition.time(at).micros()),
         }
     }
 

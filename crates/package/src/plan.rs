@@ -180,7 +180,9 @@ impl Plan {
 
     /// A picture of the source, in decode order. The mode is decided.
     pub(crate) fn video(&mut self, step: &Step, now: Micros) -> Verdict {
-        self.start_decode_us = step.segment_start_us.map_or(self.start_decode_us, |at| at.min(self.start_decode_us));
+        self.start_decode_us = step
+            .segment_start_us
+            .map_or(self.start_decode_us, |at| at.min(self.start_decode_us));
         let verdict = self.judge_video(step);
         if let Some(forced) = verdict {
             let hole = step.lead_us.abs() > HOLE_US;

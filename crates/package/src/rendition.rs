@@ -51,6 +51,8 @@ pub(crate) struct Rendition {
     /// The segment in work, and where it starts, ticks.
     pub(crate) segment: Option<u64>,
     segment_start: i64,
+    /// Where the last complete segment ends, ticks.
+    last_end: i64,
     /// Nothing is packaged before a sample stands at a boundary.
     pub(crate) lost: bool,
     /// The next sample belongs behind the next discontinuity.
@@ -78,6 +80,7 @@ impl Rendition {
             started: false,
             segment: None,
             segment_start: 0,
+            last_end: i64::MIN,
             lost: false,
             waits_epoch: false,
             next_msn: 0,
@@ -327,9 +330,6 @@ impl Rendition {
         if !new_epoch && self.from_ticks_us(lead).abs() > HOLE_US {
             self.lose();
         }
-        if self.lost && !new_epoch && self.is_audio() && !self.stands_at(boundary, sample) {
-            return self.drop_sample();
-        }
         if !self.started {
             self.next_msn = boundary.msn;
         }
@@ -338,25 +338,30 @@ impl Rendition {
             let end = met.then(|| self.builder.as_ref().map_or(0, |builder| builder.shifted(sample)));
             self.end_segment(end, context);
         }
+        let gapped = self.lost || self.next_msn < boundary.msn;
         self.fill_gaps(boundary.msn, context);
-        if new_epoch || self.lost {
-            let exact = self.is_audio() || new_epoch;
-            let start = if exact {
-                sample.pts
-            } else {
-                self.ticks(boundary.at)
-            };
+        if gapped && !new_epoch {
+            let start = self.ticks(boundary.at).max(self.last_end);
+            if self.is_audio() && !self.stands_at(start, sample) {
+                self.lost = true;
+                return self.drop_sample();
+            }
+            let start = if self.is_audio() { sample.pts } else { start };
             self.builder
                 .iter_mut()
                 .for_each(|builder| builder.anchor(sample, start));
+        } else if new_epoch {
+            self.builder
+                .iter_mut()
+                .for_each(|builder| builder.anchor(sample, sample.pts));
         }
         self.open(boundary, context);
         self.accept(sample, context)
     }
 
-    /// After a gap audio comes back with the frame that meets the boundary, so that the gap's length stays true.
-    fn stands_at(&self, boundary: &Boundary, sample: &Sample) -> bool {
-        sample.pts - self.ticks(boundary.at) <= 2 * i64::from(sample.duration)
+    /// After a gap audio comes back with the first frame after its end, so that the gap's length stays true.
+    fn stands_at(&self, start: i64, sample: &Sample) -> bool {
+        (0..=2 * i64::from(sample.duration)).contains(&(sample.pts - start))
     }
 
     fn from_ticks_us(&self, ticks: i64) -> i64 {
@@ -409,7 +414,9 @@ impl Rendition {
 
     fn accept_or_lose(&mut self, sample: &Arc<Sample>, context: &mut Context<'_>) -> Taken {
         let lead = self.builder.as_ref().map_or(0, |builder| builder.lead(sample));
-        let length = self.builder.as_ref().map_or(0, |builder| builder.expected() + builder.frame() - self.segment_start);
+        let length = self.builder.as_ref().map_or(0, |builder| {
+            builder.expected() + builder.frame() - self.segment_start
+        });
         let too_long = self.from_ticks_us(length) > context.plan.hard_limit_us();
         if self.from_ticks_us(lead).abs() > HOLE_US || too_long {
             self.lose();
@@ -478,8 +485,11 @@ impl Rendition {
         let end = end.map(|end| end.min(latest));
         let part = self.builder.as_mut().and_then(|builder| builder.finish_last(end));
         part.into_iter().for_each(|part| self.publish(part));
-        self.log
-            .close_segment(None, context.config.window_ms, context.config.window_bytes_max);
+        let (window_ms, bytes_max) = (context.config.window_ms, context.config.window_bytes_max);
+        self.last_end = self
+            .log
+            .close_segment(None, window_ms, bytes_max)
+            .unwrap_or(i64::MIN);
         self.segment = None;
     }
 
@@ -526,7 +536,12 @@ impl Rendition {
             let Some(boundary) = plan.get(number) else {
                 continue;
             };
-            let start = self.ticks(boundary.at);
+            let at = self.ticks(boundary.at);
+            let start = if boundary.discontinuity || self.last_end == i64::MIN {
+                at
+            } else {
+                self.last_end
+            };
             let utc_ms = context.utc_of_origin_ms.unwrap_or(0) + self.from_ticks_us(start).div_euclid(1000);
             self.log.open_segment(self.new_segment(boundary, start, utc_ms));
             let end = plan.get(number + 1).map(|next| self.ticks(next.previous_end));
@@ -536,14 +551,14 @@ impl Rendition {
 
     fn close_gap(&mut self, msn: u64, end: Option<i64>, context: &mut Context<'_>) {
         let start = self.log.open_start().unwrap_or(0);
-        let longest = self.from_us(context.plan.limit_us());
+        let longest = self.from_us(context.plan.hard_limit_us());
         let shortest = i64::from(self.timescale().get()) / 1000;
         let duration = end.map_or(shortest, |end| end - start).clamp(shortest, longest);
-        self.log.close_segment(
-            Some(duration),
-            context.config.window_ms,
-            context.config.window_bytes_max,
-        );
+        let (window_ms, bytes_max) = (context.config.window_ms, context.config.window_bytes_max);
+        self.last_end = self
+            .log
+            .close_segment(Some(duration), window_ms, bytes_max)
+            .unwrap_or(i64::MIN);
         self.segment = None;
         if context.notices.len() < crate::packager::NOTICES_MAX {
             context.notices.push_back(Notice::Gap {

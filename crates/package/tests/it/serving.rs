@@ -22,7 +22,11 @@ impl Publisher {
         world.add("audio", Role::Audio, audio_track(48_000));
         let mut camera = Camera::new(3000, 60);
         camera.reorder = 3;
-        Self { world, camera, sound: Microphone::new(48_000) }
+        Self {
+            world,
+            camera,
+            sound: Microphone::new(48_000),
+        }
     }
 
     fn run_until(&mut self, us: i64) {
@@ -43,11 +47,17 @@ fn golden(name: &str, text: &str) {
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, text).unwrap();
     }
-    assert_eq!(text, std::fs::read_to_string(&path).unwrap_or_default(), "{name}: UPDATE=1 rewrites it");
+    assert_eq!(
+        text,
+        std::fs::read_to_string(&path).unwrap_or_default(),
+        "{name}: UPDATE=1 rewrites it"
+    );
 }
 
 fn fired(listener: &mut EventListener) -> bool {
-    Pin::new(listener).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    Pin::new(listener)
+        .poll(&mut Context::from_waker(Waker::noop()))
+        .is_ready()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -56,9 +66,15 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn goldens() {
-    let mut publisher = Publisher::new(PackageConfig { window_ms: 20_000, ..PackageConfig::default() });
+    let mut publisher = Publisher::new(PackageConfig {
+        window_ms: 20_000,
+        ..PackageConfig::default()
+    });
     publisher.run_until(29_300_000);
-    publisher.world.packager.discontinuity(publisher.world.ids["source"]);
+    publisher
+        .world
+        .packager
+        .discontinuity(publisher.world.ids["source"]);
     publisher.camera.offset += 270_000;
     publisher.sound.offset += 144_000;
     publisher.camera.index = publisher.camera.index.next_multiple_of(60);
@@ -66,12 +82,17 @@ fn goldens() {
     let window = publisher.world.window.clone();
     golden("source.m3u8", &publisher.world.playlist("source"));
     golden("audio.m3u8", &publisher.world.playlist("audio"));
-    let Answer::Ready(delta) = window.rendition("source").unwrap().playlist(None, None, true) else { panic!() };
+    let Answer::Ready(delta) = window.rendition("source").unwrap().playlist(None, None, true) else {
+        panic!()
+    };
     golden("source-delta.m3u8", &text(&delta.body));
     golden("master.m3u8", &text(&window.master().unwrap().body));
     golden("manifest.mpd", &text(&window.mpd(UTC + 36_000).unwrap().body));
     publisher.world.finish();
-    golden("manifest-ended.mpd", &text(&window.mpd(UTC + 40_000).unwrap().body));
+    golden(
+        "manifest-ended.mpd",
+        &text(&window.mpd(UTC + 40_000).unwrap().body),
+    );
 }
 
 #[test]
@@ -80,7 +101,9 @@ fn a_blocked_reader_is_woken_with_the_last_sample_of_the_part() {
     publisher.run_until(6_100_000);
     let log = publisher.world.window.rendition("source").unwrap();
     // Segment 3 began at 6.0 s. Its part 1 is pictures 7 to 13; with part 0 yet to come it has to wait.
-    let Answer::Wait(mut listener) = log.playlist(Some(3), Some(1), false) else { panic!("not there yet") };
+    let Answer::Wait(mut listener) = log.playlist(Some(3), Some(1), false) else {
+        panic!("not there yet")
+    };
     assert!(matches!(log.part(3, 1), Answer::Wait(_)));
     assert!(!fired(&mut listener));
     let made_at: Micros = loop {
@@ -101,33 +124,63 @@ fn a_blocked_reader_is_woken_with_the_last_sample_of_the_part() {
 
 #[test]
 fn reloads_too_far_ahead_are_refused_and_old_objects_expire() {
-    let mut publisher = Publisher::new(PackageConfig { window_ms: 12_000, ..PackageConfig::default() });
+    let mut publisher = Publisher::new(PackageConfig {
+        window_ms: 12_000,
+        ..PackageConfig::default()
+    });
     publisher.run_until(40_100_000);
     let log = publisher.world.window.rendition("source").unwrap();
     let last_complete = 19;
-    assert!(matches!(log.playlist(Some(last_complete), None, false), Answer::Ready(_)));
-    assert!(matches!(log.playlist(Some(last_complete + 1), None, false), Answer::Wait(_)));
-    assert!(matches!(log.playlist(Some(last_complete + 2), Some(0), false), Answer::Wait(_)));
-    assert!(matches!(log.playlist(Some(last_complete + 3), None, false), Answer::TooFarAhead));
-    assert!(matches!(log.playlist(Some(last_complete + 1), Some(40), false), Answer::TooFarAhead));
+    assert!(matches!(
+        log.playlist(Some(last_complete), None, false),
+        Answer::Ready(_)
+    ));
+    assert!(matches!(
+        log.playlist(Some(last_complete + 1), None, false),
+        Answer::Wait(_)
+    ));
+    assert!(matches!(
+        log.playlist(Some(last_complete + 2), Some(0), false),
+        Answer::Wait(_)
+    ));
+    assert!(matches!(
+        log.playlist(Some(last_complete + 3), None, false),
+        Answer::TooFarAhead
+    ));
+    assert!(matches!(
+        log.playlist(Some(last_complete + 1), Some(40), false),
+        Answer::TooFarAhead
+    ));
     // Beyond the end of a complete segment means the start of the next one.
-    assert!(matches!(log.playlist(Some(last_complete), Some(30), false), Answer::Wait(_)));
-    assert!(matches!(log.playlist(Some(last_complete - 1), Some(30), false), Answer::Ready(_)));
+    assert!(matches!(
+        log.playlist(Some(last_complete), Some(30), false),
+        Answer::Wait(_)
+    ));
+    assert!(matches!(
+        log.playlist(Some(last_complete - 1), Some(30), false),
+        Answer::Ready(_)
+    ));
     assert!(matches!(log.part(0, 0), Answer::Expired));
     assert!(matches!(log.segment(3), Answer::Expired));
     assert!(matches!(log.part(last_complete, 30), Answer::Unknown));
     assert!(matches!(log.part(last_complete + 5, 0), Answer::Unknown));
-    let Answer::Ready(first) = log.playlist(None, None, false) else { panic!() };
-    let Answer::Ready(second) = log.playlist(None, None, false) else { panic!() };
+    let Answer::Ready(first) = log.playlist(None, None, false) else {
+        panic!()
+    };
+    let Answer::Ready(second) = log.playlist(None, None, false) else {
+        panic!()
+    };
     assert!(std::sync::Arc::ptr_eq(&first, &second), "rendered once");
     let (init, part, msn) = log.latest_sync_part().unwrap();
     assert!(msn >= last_complete && !init.is_empty() && !part.is_empty());
     publisher.world.finish();
-    assert!(text(&match log.playlist(Some(500), None, false) {
-        Answer::Ready(text) => text.body.clone(),
-        other => panic!("{other:?}"),
-    })
-    .ends_with("#EXT-X-ENDLIST\n"));
+    assert!(
+        text(&match log.playlist(Some(500), None, false) {
+            Answer::Ready(text) => text.body.clone(),
+            other => panic!("{other:?}"),
+        })
+        .ends_with("#EXT-X-ENDLIST\n")
+    );
 }
 
 #[test]
@@ -148,21 +201,28 @@ fn a_segment_in_progress_can_be_followed() {
             other => panic!("{other:?}"),
         }
     }
-    let Answer::Ready(whole) = log.segment(3) else { panic!() };
+    let Answer::Ready(whole) = log.segment(3) else {
+        panic!()
+    };
     assert_eq!(whole.parts, parts);
 }
 
 #[test]
 fn rungs_come_and_go() {
     let mut publisher = Publisher::new(PackageConfig::default());
-    publisher.world.add("480p", Role::Rung, video_track(854, Some((30, 1))));
+    publisher
+        .world
+        .add("480p", Role::Rung, video_track(854, Some((30, 1))));
     let mut encoder = std::collections::VecDeque::new();
     let mut picture = |publisher: &mut Publisher| {
         let at = publisher.camera.time_us();
         publisher.world.advance(1_000_000 + at.unsigned_abs());
         let sample = publisher.camera.take();
         let force = publisher.world.push("source", sample.clone());
-        encoder.push_back(Sample { is_sync: force, ..sample });
+        encoder.push_back(Sample {
+            is_sync: force,
+            ..sample
+        });
         if encoder.len() > 8 {
             let sample: Sample = encoder.pop_front().unwrap();
             publisher.world.push("480p", sample);
@@ -175,7 +235,13 @@ fn rungs_come_and_go() {
         }
     }
     let names = |publisher: &Publisher| -> Vec<String> {
-        publisher.world.window.renditions().iter().map(|log| log.name().to_owned()).collect()
+        publisher
+            .world
+            .window
+            .renditions()
+            .iter()
+            .map(|log| log.name().to_owned())
+            .collect()
     };
     assert_eq!(names(&publisher), ["source", "audio", "480p"]);
     let id = publisher.world.ids["480p"];
@@ -183,7 +249,12 @@ fn rungs_come_and_go() {
     while publisher.camera.time_us() < 15_000_000 {
         picture(&mut publisher);
     }
-    let gaps: Vec<u64> = publisher.world.histories["480p"].segments().values().filter(|s| s.gap).map(|s| s.msn).collect();
+    let gaps: Vec<u64> = publisher.world.histories["480p"]
+        .segments()
+        .values()
+        .filter(|s| s.gap)
+        .map(|s| s.msn)
+        .collect();
     assert_eq!(gaps, [4], "one segment is missing");
     publisher.world.packager.remove_rendition(id);
     publisher.world.look();

@@ -246,7 +246,7 @@ impl Unruly {
 #[test]
 fn findings() {
     use Event::*;
-    let cases: [(&[Event], bool, u64, u64, bool); 8] = [
+    let cases: [(&[Event], bool, u64, u64, bool); 9] = [
         (&[SoundShift(566), Run(200), Run(3211)], false, 2, 60, false),
         (
             &[
@@ -284,12 +284,41 @@ fn findings() {
             60,
             false,
         ),
-        (&[Gop(109), Hole(2254), NewConfig(false), Hole(1096), Run(1601), Run(1934)], false, 1, 60, false),
         (
-            &[Sound(false), Run(200), Camera(false), Hole(2658), Run(1554), Run(1038), Sound(true), Run(505)],
+            &[
+                Gop(109),
+                Hole(2254),
+                NewConfig(false),
+                Hole(1096),
+                Run(1601),
+                Run(1934),
+            ],
             false,
             1,
             60,
+            false,
+        ),
+        (
+            &[
+                Sound(false),
+                Run(200),
+                Camera(false),
+                Hole(2658),
+                Run(1554),
+                Run(1038),
+                Sound(true),
+                Run(505),
+            ],
+            false,
+            1,
+            60,
+            false,
+        ),
+        (
+            &[Run(3001), Run(2301), SceneCut, Stall(979), Run(200)],
+            false,
+            1,
+            47,
             false,
         ),
         (&[Run(4334), NewSound, NewSound, Run(2482)], true, 1, 60, false),
