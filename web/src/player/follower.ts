@@ -30,10 +30,12 @@ export class Follower {
     this.#settledAt = performance.now() + SETTLE_MS;
   }
 
-  stalled(): void {
-    if (!this.following || performance.now() < this.#settledAt) return;
+  /** False when it did not count. */
+  stalled(): boolean {
+    if (!this.following || performance.now() < this.#settledAt) return false;
     this.#cushionS = Math.min(CUSHION_MAX_S, this.#cushionS + CUSHION_STEP_S);
     this.disturbed();
+    return true;
   }
 
   /** Where live playback belongs, in the element's seconds. */

@@ -27,6 +27,9 @@ const NUDGE_MS = 4000;
 const RELOAD_MS = 9000;
 const RETRIES_BEFORE_ERROR = 3;
 
+/** Ids of rungs that the loaded manifest does not have start here. */
+const LATER_ID = 1000;
+
 const hasMse = 'MediaSource' in self || 'ManagedMediaSource' in self;
 
 const factories: Record<EngineKind, () => EngineFactory | Promise<EngineFactory>> = {
@@ -105,7 +108,9 @@ export class PlayerModel {
     on('seeking', () => this.#follower.disturbed());
     on('waiting', () => {
       this.waiting = true;
-      if (this.hasPicture) this.#follower.stalled();
+      if (!this.hasPicture || !this.#follower.stalled()) return;
+      // A lighter rung may exist by now that this manifest does not name.
+      if (this.later.length > 0 && this.picked < 0) void this.#load();
     });
     on('volumechange', () => {
       this.muted = video.muted || video.volume === 0;
@@ -125,6 +130,7 @@ export class PlayerModel {
     this.#channel = channel;
     if (!channel) return;
     this.#loaded = { hls: channel.hls, dash: channel.dash };
+    this.#noticeRungs(channel);
     if (!isPlayable(channel)) {
       if (channel.state === 'offline' && before?.state !== 'offline') this.#unload();
       return;
@@ -140,8 +146,19 @@ export class PlayerModel {
     }
   }
 
-  get followingLive(): boolean {
-    return this.behindS < LIVE_SLACK_S && !this.paused;
+  /** Rungs that the server has and the manifest did not yet name when it was loaded (a broadcast that just began). */
+  later = $state.raw<Rung[]>([]);
+
+  #noticeRungs(channel: Channel): void {
+    const video = channel.renditions.filter((item) => item.kind === 'video');
+    if (video.length === 0 || this.rungs.length === 0) return;
+    const has = (name: string): boolean => video.some((item) => item.name === name);
+    const fresh = video.filter((item) => !this.rungs.some((rung) => rung.name === item.name));
+    this.later = fresh.map((item, index) => ({ id: LATER_ID + index, name: item.name, width: item.width ?? 0, height: item.height ?? 0, bitrate: item.bitrate ?? 0 }));
+    if (this.rungs.some((rung) => !has(rung.name))) {
+      if (this.picked >= 0 && !has(this.#wantedRung ?? '')) this.pick(-1);
+      this.rungs = this.rungs.filter((rung) => has(rung.name));
+    }
   }
 
   togglePlay(): void {
@@ -195,6 +212,12 @@ export class PlayerModel {
 
   pick(id: number): void {
     if (id === this.picked) return;
+    const later = this.later.find((rung) => rung.id === id);
+    if (later) {
+      this.#wantedRung = later.name;
+      void this.#load();
+      return;
+    }
     this.picked = id;
     this.#wantedRung = this.rungs.find((rung) => rung.id === id)?.name ?? null;
     this.switchS = null;
@@ -276,6 +299,8 @@ export class PlayerModel {
     return {
       rungs: mine((list) => {
         this.rungs = [...list].sort((a, b) => b.height - a.height || b.bitrate - a.bitrate);
+        this.later = [];
+        if (this.#channel) this.#noticeRungs(this.#channel);
         this.picked = list.find((rung) => rung.name === this.#wantedRung)?.id ?? -1;
       }),
       current: mine((id) => (this.shown = id)),
