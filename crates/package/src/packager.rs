@@ -713,10 +713,9 @@ impl Packager {
             return;
         };
         let grid = self.plan.mode() == Some(Mode::Grid);
-        let missing = |rendition: &&Rendition| {
-            !rendition.offered && !rendition.removed && !(grid && rendition.spec.role == Role::Source)
-        };
-        if self.renditions.iter().find(missing).is_none()
+        let due = |rendition: &&Rendition| !(grid && rendition.spec.role == Role::Source);
+        let missing = |rendition: &Rendition| !rendition.offered && !rendition.removed;
+        if !self.renditions.iter().filter(due).any(missing)
             || now >= first.saturating_add(self.master_wait_us())
         {
             self.master_ready = true;

@@ -118,7 +118,7 @@ impl PartBuilder {
         // Seconds between 1900 and 1970 (RFC 5905).
         let ms = utc_ms + 2_208_988_800_000;
         let (seconds, fraction) = (ms.div_euclid(1000) as u64, ms.rem_euclid(1000) as u64);
-        self.producer_ntp = Some(seconds << 32 | (fraction << 32) / 1000);
+        self.producer_ntp = Some((seconds << 32) | ((fraction << 32) / 1000));
     }
 
     pub(crate) fn timescale(&self) -> i64 {

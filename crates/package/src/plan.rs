@@ -349,7 +349,11 @@ impl Plan {
 
     fn cut(&mut self, at: MediaTime, hole: bool, now: Micros) {
         let first = self.boundaries.is_empty();
-        let discontinuity = !first && (hole || self.pending_discontinuity);
+        // Whoever made it: two boundaries further apart than a segment may last have an interruption between them.
+        let far = self
+            .last()
+            .is_some_and(|last| at.micros() - last.at.micros() > self.limit_us() + JITTER_US);
+        let discontinuity = !first && (hole || far || self.pending_discontinuity);
         self.period += u64::from(discontinuity);
         let previous_end = if discontinuity { self.end.unwrap_or(at) } else { at };
         let boundary = Boundary {

@@ -130,7 +130,7 @@ impl Rendition {
         time.rescale(self.timescale()).map_or(0, |time| time.ticks)
     }
 
-    fn from_us(&self, us: i64) -> i64 {
+    fn ticks_of_us(&self, us: i64) -> i64 {
         self.ticks(MediaTime::new(us, crate::plan::MICROSECONDS))
     }
 
@@ -327,7 +327,7 @@ impl Rendition {
     fn enter(&mut self, boundary: &Boundary, sample: &Arc<Sample>, context: &mut Context<'_>) -> Taken {
         let new_epoch = !self.started || boundary.discontinuity || self.waits_epoch;
         let lead = self.builder.as_ref().map_or(0, |builder| builder.lead(sample));
-        if !new_epoch && self.from_ticks_us(lead).abs() > HOLE_US {
+        if !new_epoch && self.ticks_us(lead).abs() > HOLE_US {
             self.lose();
         }
         if !self.started {
@@ -364,14 +364,14 @@ impl Rendition {
         (0..=2 * i64::from(sample.duration)).contains(&(sample.pts - start))
     }
 
-    fn from_ticks_us(&self, ticks: i64) -> i64 {
+    fn ticks_us(&self, ticks: i64) -> i64 {
         self.time(ticks).micros()
     }
 
     fn open(&mut self, boundary: &Boundary, context: &mut Context<'_>) {
         self.publish_init(context);
         let start = self.builder.as_ref().map_or(0, PartBuilder::end);
-        let utc_ms = context.utc_of_origin_ms.unwrap_or(0) + self.from_ticks_us(start).div_euclid(1000);
+        let utc_ms = context.utc_of_origin_ms.unwrap_or(0) + self.ticks_us(start).div_euclid(1000);
         if let Some(builder) = self
             .builder
             .as_mut()
@@ -417,8 +417,8 @@ impl Rendition {
         let length = self.builder.as_ref().map_or(0, |builder| {
             builder.expected() + builder.frame() - self.segment_start
         });
-        let too_long = self.from_ticks_us(length) > context.plan.hard_limit_us();
-        if self.from_ticks_us(lead).abs() > HOLE_US || too_long {
+        let too_long = self.ticks_us(length) > context.plan.hard_limit_us();
+        if self.ticks_us(lead).abs() > HOLE_US || too_long {
             self.lose();
             return self.drop_sample();
         }
@@ -456,14 +456,18 @@ impl Rendition {
         if self.spec.role == Role::Rung || self.segment? + 1 != context.plan.next_msn() {
             return None;
         }
-        let due_us = context.plan.committed_us(self.from_ticks_us(builder.frame()))?;
-        let due = self.from_us(due_us);
+        let due_us = context.plan.committed_us(self.ticks_us(builder.frame()))?;
+        let due = self.ticks_of_us(due_us);
         if !self.is_audio() {
             return (following + slack >= due).then_some(Some(due));
         }
         // The picture may come a little later than foreseen, and then one more frame belongs before it.
         let by_picture = context.plan.mode() != Some(Mode::Audio);
-        let jitter = if by_picture { self.from_us(JITTER_US) } else { 0 };
+        let jitter = if by_picture {
+            self.ticks_of_us(JITTER_US)
+        } else {
+            0
+        };
         (following >= due + jitter).then_some(None)
     }
 
@@ -481,7 +485,7 @@ impl Rendition {
         if self.segment.is_none() {
             return;
         }
-        let latest = self.segment_start + self.from_us(context.plan.hard_limit_us());
+        let latest = self.segment_start + self.ticks_of_us(context.plan.hard_limit_us());
         let end = end.map(|end| end.min(latest));
         let part = self.builder.as_mut().and_then(|builder| builder.finish_last(end));
         part.into_iter().for_each(|part| self.publish(part));
@@ -542,7 +546,7 @@ impl Rendition {
             } else {
                 self.last_end
             };
-            let utc_ms = context.utc_of_origin_ms.unwrap_or(0) + self.from_ticks_us(start).div_euclid(1000);
+            let utc_ms = context.utc_of_origin_ms.unwrap_or(0) + self.ticks_us(start).div_euclid(1000);
             self.log.open_segment(self.new_segment(boundary, start, utc_ms));
             let end = plan.get(number + 1).map(|next| self.ticks(next.previous_end));
             self.close_gap(number, end, context);
@@ -551,7 +555,7 @@ impl Rendition {
 
     fn close_gap(&mut self, msn: u64, end: Option<i64>, context: &mut Context<'_>) {
         let start = self.log.open_start().unwrap_or(0);
-        let longest = self.from_us(context.plan.hard_limit_us());
+        let longest = self.ticks_of_us(context.plan.hard_limit_us());
         let shortest = i64::from(self.timescale().get()) / 1000;
         let duration = end.map_or(shortest, |end| end - start).clamp(shortest, longest);
         let (window_ms, bytes_max) = (context.config.window_ms, context.config.window_bytes_max);

@@ -1,5 +1,7 @@
 //! The packager from the outside: what it publishes, read as a player reads it.
 
+#![allow(clippy::unwrap_used, reason = "a test helper that fails is a failed test")]
+
 extern crate tidewire_package as package;
 
 mod checker;

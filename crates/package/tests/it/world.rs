@@ -231,7 +231,7 @@ impl Camera {
             pts: self.round(self.offset + (start + display) as i64 * self.frame + delay),
             duration: if self.duration { self.frame as u32 } else { 0 },
             is_sync: in_gop == 0,
-            is_disposable: self.reorder > 1 && in_gop > 0 && (in_gop - 1) % self.reorder != 0,
+            is_disposable: self.reorder > 1 && in_gop > 0 && !(in_gop - 1).is_multiple_of(self.reorder),
             arrived_us: 0,
             data: Bytes::new(),
         };
