@@ -72,6 +72,19 @@ impl Source {
     }
 }
 
+/// Publishes what is in `inputs` (MPEG-TS files, one after the other on one timeline) without encoding it again: a
+/// change of resolution between two files is a new codec configuration in the same connection.
+///
+/// # Errors
+/// When FFmpeg cannot be started.
+pub fn publish_files(inputs: &[std::path::PathBuf], url: &str) -> Result<Publisher> {
+    let list: Vec<String> = inputs.iter().map(|file| file.display().to_string()).collect();
+    let mut command = ffmpeg();
+    command.args(["-re", "-f", "mpegts", "-i", &format!("concat:{}", list.join("|"))]);
+    command.args(["-c", "copy", "-bsf:v", "extract_extradata", "-f", "flv", url]);
+    spawn(&mut command)
+}
+
 /// `ffmpeg` that says only errors.
 #[must_use]
 pub fn ffmpeg() -> Command {

@@ -9,7 +9,7 @@ use crate::proc::{cargo, find, nothing_left, root, run, say, take_switch, take_v
 use crate::web;
 
 struct Plan {
-    /// Leaves out what takes minutes: the browser and the long scenarios.
+    /// Leaves out the browser.
     quick: bool,
     /// The server that the end-to-end tests start: the release build, unless asked otherwise.
     profile: &'static str,
@@ -163,7 +163,7 @@ fn e2e(plan: &Plan) -> Result<()> {
         "--test-threads=1",
     ]);
     if plan.quick {
-        command.args(["--skip", "browser", "--skip", "slow"]);
+        command.args(["--skip", "browser"]);
     }
     command.env("TIDEWIRE_BIN", binary);
     if let Some(chromium) = needs::chromium() {

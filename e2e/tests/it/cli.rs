@@ -103,11 +103,23 @@ fn channels_and_keys_are_managed_while_the_server_runs() {
         !String::from_utf8_lossy(&list.stdout).contains(&key),
         "a key is shown once"
     );
-    assert_eq!(server.channel("stage").expect("view")["state"], "offline");
+    let offline = |view: &serde_json::Value| view["state"] == "offline";
+    server
+        .wait_channel("stage", Duration::from_secs(5), "the new channel", offline)
+        .expect("known soon");
     let out = server.command(&["channel", "remove", "stage"]).expect("remove");
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    let gone = server.get("/api/v1/channels/stage").expect("answer");
-    assert_eq!(gone.status, 404);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let mut gone = server.get("/api/v1/channels/stage").expect("answer");
+    while gone.status != 404 {
+        assert!(
+            Instant::now() < deadline,
+            "a removed channel is still there: {}",
+            gone.text()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+        gone = server.get("/api/v1/channels/stage").expect("answer");
+    }
     assert_eq!(gone.header("content-type"), Some("application/problem+json"));
     assert!(gone.text().contains("channel_not_found"), "{}", gone.text());
 }

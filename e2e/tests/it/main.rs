@@ -1,7 +1,7 @@
 //! Real clients against the real binary. Each test names what a user would see.
 //!
 //! They run one at a time (`--test-threads=1`): two cores hold one encoder, one ladder and one browser, and latencies
-//! are measured. Names that begin with `browser` need Chromium, those with `slow` take more than half a minute.
+//! are measured. Names that begin with `browser` need Chromium and node.
 #![allow(missing_docs, reason = "a test binary")]
 
 mod browser;

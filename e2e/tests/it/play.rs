@@ -108,7 +108,10 @@ fn ffprobe_plays_every_rung_and_the_mpd() {
 fn the_channel_says_what_is_on_and_when_it_is_over() {
     let server = Server::start_with(&setup(NO_LADDER)).expect("start");
     let key = server.add_channel("test").expect("channel");
-    assert_eq!(server.channel("test").expect("view")["state"], "offline");
+    let offline = |view: &serde_json::Value| view["state"] == "offline";
+    server
+        .wait_channel("test", Duration::from_secs(5), "offline", offline)
+        .expect("known soon");
     let publisher = Source::default()
         .publish(&server.publish_url(&key))
         .expect("ffmpeg");

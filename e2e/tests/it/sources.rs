@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tidewire_e2e::hls::checker::{self, Options, Outcome};
-use tidewire_e2e::publish::{Publisher, Source};
-use tidewire_e2e::server::Server;
+use tidewire_e2e::publish::{Publisher, Source, ffmpeg, publish_files};
+use tidewire_e2e::server::{Server, TempDir};
 
 use crate::{NO_LADDER, TWO_RUNGS, setup};
 
@@ -156,4 +156,71 @@ fn timestamps_that_jump_an_hour_do_not_close_the_publisher() {
         .find(|followed| followed.is_video())
         .expect("video");
     assert!(video.counts[3] >= 5, "it plays on after the jump: {outcome}");
+}
+
+#[test]
+fn another_resolution_in_the_same_connection_is_a_new_epoch() {
+    let dir = TempDir::new().expect("temp dir");
+    let mut files = Vec::new();
+    for (number, size) in ["640x360", "480x270"].into_iter().enumerate() {
+        let file = dir.path().join(format!("{number}.ts"));
+        let mut command = ffmpeg();
+        command.args(["-f", "lavfi", "-i", &format!("testsrc2=size={size}:rate=30")]);
+        command.args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"]);
+        command.args([
+            "-t",
+            "8",
+            "-pix_fmt",
+            "yuv420p",
+            "-c:v",
+            "libx264",
+            "-preset",
+            "superfast",
+            "-bf",
+            "0",
+        ]);
+        command.args([
+            "-g",
+            "60",
+            "-keyint_min",
+            "60",
+            "-sc_threshold",
+            "0",
+            "-c:a",
+            "aac",
+        ]);
+        command
+            .args([
+                "-output_ts_offset",
+                &format!("{}", 10 + 8 * number),
+                "-f",
+                "mpegts",
+            ])
+            .arg(&file);
+        assert!(command.status().expect("ffmpeg").success());
+        files.push(file);
+    }
+    let server = Server::start_with(&setup(NO_LADDER)).expect("start");
+    let key = server.add_channel("test").expect("channel");
+    let _publisher = publish_files(&files, &server.publish_url(&key)).expect("ffmpeg");
+    let options = Options {
+        server: server.http,
+        channel: "test".into(),
+        run_for: Duration::from_secs(12),
+        expect_pause: false,
+    };
+    let outcome = checker::check(&options).expect("check");
+    println!("{outcome}");
+    assert!(outcome.findings.is_empty(), "{outcome}");
+    let video = outcome
+        .renditions
+        .values()
+        .find(|followed| followed.is_video())
+        .expect("video");
+    assert_eq!(
+        video.init.as_ref().map(|init| (init.width, init.height)),
+        Some((480, 270)),
+        "{outcome}"
+    );
+    assert!(video.discontinuities >= 1, "{outcome}");
 }
