@@ -212,7 +212,8 @@ impl Rendition {
         // A segment that was ended in expectation of this boundary leaves no other place for the frame.
         let ended = self.segment.is_none() && !self.lost;
         let next = context.plan.iter().rev().find(|boundary| {
-            boundary.msn >= self.next_msn && (time >= boundary.at || (ended && boundary.msn == self.next_msn))
+            let promised = ended && boundary.msn == self.next_msn && !boundary.discontinuity;
+            boundary.msn >= self.next_msn && (time >= boundary.at || promised)
         });
         if let Some(boundary) = next.copied() {
             let is_last = context.plan.last() == Some(&boundary);
@@ -222,8 +223,11 @@ impl Rendition {
                 self.enter(&boundary, sample, context)
             };
         }
-        if self.lost {
-            return if may_pass { self.drop_sample() } else { Taken::Held };
+        // Sound from within an interruption of the pictures belongs to no segment.
+        let interrupted = ended && context.plan.get(self.next_msn).is_some();
+        if self.lost || interrupted {
+            let wait = !may_pass && !interrupted;
+            return if wait { Taken::Held } else { self.drop_sample() };
         }
         if ended || !may_pass {
             return Taken::Held;

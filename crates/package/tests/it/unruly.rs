@@ -246,7 +246,7 @@ impl Unruly {
 #[test]
 fn findings() {
     use Event::*;
-    let cases: [(&[Event], bool, u64, u64, bool); 9] = [
+    let cases: [(&[Event], bool, u64, u64, bool); 10] = [
         (&[SoundShift(566), Run(200), Run(3211)], false, 2, 60, false),
         (
             &[
@@ -319,6 +319,21 @@ fn findings() {
             false,
             1,
             47,
+            false,
+        ),
+        (
+            &[
+                Run(598),
+                Run(1382),
+                Rate(45_000),
+                Gop(7),
+                Run(2001),
+                Camera(false),
+                Run(3019),
+            ],
+            false,
+            3,
+            60,
             false,
         ),
         (&[Run(4334), NewSound, NewSound, Run(2482)], true, 1, 60, false),
