@@ -246,7 +246,7 @@ impl Unruly {
 #[test]
 fn findings() {
     use Event::*;
-    let cases: [(&[Event], bool, u64, u64, bool); 10] = [
+    let cases: [(&[Event], bool, u64, u64, bool); 11] = [
         (&[SoundShift(566), Run(200), Run(3211)], false, 2, 60, false),
         (
             &[
@@ -333,6 +333,13 @@ fn findings() {
             ],
             false,
             3,
+            60,
+            false,
+        ),
+        (
+            &[Run(2167), Hole(2284), NewConfig(true), Reconnect(50), SceneCut, Camera(false), Run(3234), Run(4781)],
+            false,
+            1,
             60,
             false,
         ),
