@@ -8,9 +8,11 @@
 //! It parses nothing, encodes nothing and knows no protocol on either side. A panic in one stream's task ends that stream
 //! as failed and nothing else.
 
+mod alarm;
 mod broadcast;
 mod clock;
 mod encoders;
+mod kept;
 mod rungs;
 mod sentences;
 mod supervisor;

@@ -4,7 +4,6 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use event_listener::EventListener;
 use hub::{Item, Reader, Severity, Start};
@@ -13,6 +12,8 @@ use media::{AudioCodec, MediaKind, Micros, Sample, Track, TrackConfig};
 use package::{Mode, Notice, Packager, RenditionId, RenditionSpec, Role};
 use transcode::{AudioToAac, LadderEvent, LadderSpec, VideoLadder};
 
+use crate::alarm::Alarm;
+use crate::kept::Kept;
 use crate::rungs::FeedSink;
 use crate::{Broadcast, Clock, EncoderState, Encoders, LiveConfig, sentences};
 
@@ -24,8 +25,8 @@ const AUDIO: &str = "audio";
 const AUDIO_FEED: &str = "aac";
 /// Samples handled before the task lets others run.
 const BATCH: usize = 64;
-/// Samples kept for a ladder that has not started (10 s at 120 frames a second).
-const KEPT_MAX: usize = 1200;
+/// FFmpeg children that a stream's sound may take: a publisher that changes its format all the time gets no more.
+const AUDIO_CHILDREN_MAX: u32 = 8;
 /// A stream that has shown only one kind of track for so long is said to lack the other.
 const PRESENCE_AFTER_US: Micros = 5_000_000;
 /// How long a passing trouble is shown.
@@ -66,15 +67,17 @@ pub(crate) struct StreamTask {
     audio: Option<(RenditionId, Arc<Track>)>,
     /// The audio that is pushed to `audio_child` instead of the packager.
     audio_child: Option<AudioToAac>,
+    audio_children: u32,
+    /// What comes can be packaged as it is.
+    is_audio_aac: bool,
     mode: Option<Mode>,
     ladder: Option<Arc<VideoLadder>>,
     ladder_events: Option<LadderEvents>,
     ladder_refused: bool,
     /// Pictures since the last place where a ladder can start, until there is one.
-    kept: Vec<(Arc<Sample>, bool)>,
+    kept: Kept,
     rungs: Vec<Rung>,
-    sleep: Pin<Box<tokio::time::Sleep>>,
-    sleep_until: Micros,
+    alarm: Alarm,
     opened_us: Micros,
     clock_set_us: Option<Micros>,
     trouble_until: Option<Micros>,
@@ -105,14 +108,15 @@ impl StreamTask {
             video: None,
             audio: None,
             audio_child: None,
+            audio_children: 0,
+            is_audio_aac: false,
             mode: None,
             ladder: None,
             ladder_events: None,
             ladder_refused: false,
-            kept: Vec::new(),
+            kept: Kept::default(),
             rungs: Vec::new(),
-            sleep: Box::pin(tokio::time::sleep(Duration::from_secs(3600))),
-            sleep_until: Micros::MAX,
+            alarm: Alarm::new(),
             opened_us,
             clock_set_us: None,
             trouble_until: None,
@@ -124,8 +128,8 @@ impl StreamTask {
 
     /// Runs until the stream has ended.
     pub(crate) async fn run(mut self) {
-        // The timer must belong to the runtime that runs the task.
-        self.sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
+        // It must belong to the runtime that runs the task.
+        self.alarm = Alarm::new();
         self.say_encoders();
         let mut handled = 0;
         loop {
@@ -170,7 +174,7 @@ impl StreamTask {
             self.notices_changed = self.broadcast.stream.notices().changed();
             return Poll::Ready(Wake::NoticesChanged);
         }
-        self.sleep.as_mut().poll(context).map(|()| Wake::Deadline)
+        self.alarm.poll(context).map(|()| Wake::Deadline)
     }
 
     fn handle(&mut self, wake: Wake, now: Micros) {
@@ -188,7 +192,6 @@ impl StreamTask {
             }
             Wake::NoticesChanged => self.broadcast.touch(),
             Wake::Deadline => {
-                self.sleep_until = Micros::MAX;
                 self.packager.handle_timeout(now);
                 self.pass_time(now);
             }
@@ -249,13 +252,16 @@ impl StreamTask {
             return;
         };
         if config.codec == AudioCodec::Aac {
-            self.audio_child = None;
+            self.drop_audio_child();
+            self.is_audio_aac = true;
+            self.broadcast.stream.notices().clear(sentences::AUDIO_UNPLAYABLE);
             let id = self.audio_rendition();
             self.packager.set_track(id, Arc::clone(&track));
             self.audio = Some((id, track));
             self.say_presence();
             return;
         }
+        self.is_audio_aac = false;
         if self.audio_child.is_none() {
             self.start_audio_child();
         }
@@ -276,9 +282,25 @@ impl StreamTask {
         self.packager.add_rendition(spec)
     }
 
+    /// Sound goes to the packager itself from now on. What the child still says would end the rendition.
+    fn drop_audio_child(&mut self) {
+        if self.audio_child.take().is_some() {
+            self.rungs.retain(|rung| rung.kind != MediaKind::Audio);
+            self.broadcast.stream.close_feed(AUDIO_FEED);
+        }
+    }
+
     fn start_audio_child(&mut self) {
         let state = self.encoders.get();
         let stream = &self.broadcast.stream;
+        if self.audio_children == AUDIO_CHILDREN_MAX {
+            let text =
+                "The encoder keeps changing the format of its sound, which is therefore left out: set AAC.";
+            stream
+                .notices()
+                .set(sentences::AUDIO_UNPLAYABLE, Severity::Warning, text);
+            return;
+        }
         let feed = stream.open_feed(AUDIO_FEED);
         let (Some(transcoder), Ok(feed)) = (state.transcoder(), feed) else {
             let text = "The sound is not AAC and cannot be converted without FFmpeg on the server.";
@@ -295,13 +317,14 @@ impl StreamTask {
             .update_ladder(|view| view.audio = Some(Arc::clone(child.stats())));
         let id = self.audio_rendition();
         self.rungs.push(Rung {
-            name: AUDIO.to_owned(),
+            name: AUDIO_FEED.to_owned(),
             id,
             kind: MediaKind::Audio,
             reader,
             is_over: false,
         });
         self.audio_child = Some(child);
+        self.audio_children += 1;
     }
 
     fn push_video(&mut self, sample: Arc<Sample>, now: Micros) {
@@ -313,7 +336,8 @@ impl StreamTask {
         if let Some(ladder) = &self.ladder {
             ladder.input().push(sample, pushed.force_idr);
         } else if !self.ladder_refused {
-            self.keep(sample, pushed.force_idr);
+            // While the mode is undecided all pictures are kept: which of the sync samples is the first is not known.
+            self.kept.push(sample, pushed.force_idr, self.mode.is_some());
         }
         if pushed.mode.is_some() && self.mode != pushed.mode {
             self.mode = pushed.mode;
@@ -321,21 +345,11 @@ impl StreamTask {
         }
     }
 
-    /// Keeps what a ladder would need to start now: from the last IDR, or all while the mode is undecided.
-    fn keep(&mut self, sample: Arc<Sample>, force_idr: bool) {
-        if (sample.is_sync && self.mode.is_some()) || self.kept.len() >= KEPT_MAX {
-            self.kept.clear();
-        }
-        if sample.is_sync || !self.kept.is_empty() {
-            self.kept.push((sample, force_idr));
-        }
-    }
-
     fn push_audio(&mut self, sample: Arc<Sample>, now: Micros) {
         self.refresh_clock(now);
         if let Some(child) = &self.audio_child {
             child.input().push(sample);
-        } else if let Some((id, _)) = &self.audio {
+        } else if let Some((id, _)) = self.audio.as_ref().filter(|_| self.is_audio_aac) {
             self.packager.push(*id, sample, now);
         }
     }
@@ -460,7 +474,7 @@ impl StreamTask {
             .update_ladder(|view| view.video = Some(Arc::clone(ladder.stats())));
         let input = ladder.input();
         input.set_track(&track);
-        for (sample, force_idr) in self.kept.drain(..) {
+        for (sample, force_idr) in self.kept.take() {
             input.push(sample, force_idr);
         }
         self.ladder_events = Some(next_event(Arc::clone(&ladder)));
@@ -469,7 +483,7 @@ impl StreamTask {
 
     fn refuse_ladder(&mut self) {
         self.ladder_refused = true;
-        self.kept = Vec::new();
+        self.kept.clear();
         self.packager.set_encoder_available(false);
     }
 
@@ -587,7 +601,7 @@ impl StreamTask {
         }
     }
 
-    /// Sets the timer to the earliest deadline; leaves it alone when it is early enough.
+    /// Sets the alarm to the earliest deadline; leaves it alone when it is early enough.
     fn arm(&mut self) {
         let own = if self.presence_said {
             self.trouble_until
@@ -598,11 +612,10 @@ impl StreamTask {
             .into_iter()
             .flatten()
             .min();
-        let Some(wanted) = wanted else { return };
-        if wanted < self.sleep_until {
-            self.sleep_until = wanted;
-            let deadline = tokio::time::Instant::from_std(self.clock.instant(wanted));
-            self.sleep.as_mut().reset(deadline);
+        if let Some(wanted) = wanted {
+            let clock = self.clock;
+            self.alarm
+                .set(wanted, || tokio::time::Instant::from_std(clock.instant(wanted)));
         }
     }
 
