@@ -13,6 +13,7 @@
   for (const href of ['watch-chunks']) {
     const link = document.createElement('link');
     link.rel = 'modulepreload';
+    if (/controls|elements/.test(href)) link.fetchPriority = 'low';
     link.href = href;
     document.head.append(link);
   }

@@ -63,10 +63,15 @@ export interface Source {
 /** `/live/demo/720p/playlist.m3u8` -> `720p`. */
 export const renditionOf = (url: string): string => decodeURIComponent(url.split('?')[0]?.split('/').at(-2) ?? '');
 
-/** The bandwidth to start from, bits per second: last measured here, else what the browser knows, else a good line. */
+/**
+ * The bandwidth to start from, bits per second: last measured here, else by the browser's class of network. Its own
+ * `downlink` figure is a guess until it has seen traffic, and far too low on a fast local network.
+ */
 export function firstEstimate(remembered: string | null): number {
   const known = Number(remembered);
   if (known > 0) return Math.min(known, 50_000_000);
-  const downlink = (navigator as { connection?: { downlink?: number } }).connection?.downlink;
-  return downlink && downlink < 9 ? downlink * 1_000_000 : 12_000_000;
+  const network = (navigator as { connection?: { effectiveType?: string; saveData?: boolean } }).connection;
+  if (network?.saveData) return 1_000_000;
+  const classes: Record<string, number> = { 'slow-2g': 200_000, '2g': 400_000, '3g': 1_200_000 };
+  return classes[network?.effectiveType ?? ''] ?? 10_000_000;
 }

@@ -1,4 +1,4 @@
-import Hls, { type ErrorData, Events, type FragBufferedData, type HlsConfig, type LevelUpdatedData, type LoaderCallbacks, type LoaderConfiguration, type LoaderContext } from 'hls.js';
+import Hls, { type ErrorData, Events, type FragBufferedData, type HlsConfig, type Level, type LevelUpdatedData, type LoaderCallbacks, type LoaderConfiguration, type LoaderContext } from 'hls.js';
 import { recall, remember } from '../lib/store';
 import { type Engine, type EngineEvents, type Fault, firstEstimate, renditionOf, type Source } from './engine';
 
@@ -132,6 +132,17 @@ function covers(video: HTMLVideoElement): boolean {
   return false;
 }
 
+/** The best rung for the line's last known speed and the player's size; hls.js by itself begins too low. */
+function startLevel(levels: Level[], video: HTMLVideoElement, estimate: number): number {
+  const width = video.clientWidth * devicePixelRatio;
+  let best = 0;
+  for (const [id, level] of levels.entries()) {
+    const enough = id > 0 && (levels[id - 1]?.width ?? 0) >= width;
+    if (level.maxBitrate * 1.4 <= estimate && !enough) best = id;
+  }
+  return best;
+}
+
 /** LL-HLS through hls.js. */
 export function createHls(video: HTMLVideoElement, source: Source, events: EngineEvents): Engine {
   const hls = new Hls(config(firstEstimate(recall('bandwidth'))));
@@ -142,6 +153,7 @@ export function createHls(video: HTMLVideoElement, source: Source, events: Engin
     events.rungs(levels.map((level, id) => ({ id, name: renditionOf(level.url[0] ?? ''), width: level.width, height: level.height, bitrate: level.bitrate })));
     const wanted = levels.findIndex((level) => renditionOf(level.url[0] ?? '') === source.rung);
     if (wanted >= 0) hls.loadLevel = wanted;
+    else hls.startLevel = startLevel(levels, video, hls.bandwidthEstimate);
   });
   hls.on(Events.LEVEL_SWITCHED, (_, { level }) => events.current(level));
   const audio = (): void => events.audio(hls.audioTracks.map((track) => track.name), hls.audioTrack);
