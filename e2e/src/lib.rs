@@ -5,6 +5,7 @@
 //!
 //! - [`server`]: the binary on free loopback ports with a fresh data directory
 //! - [`publish`]: FFmpeg as an encoder, with any trouble a test asks for, and a clock that machines can read
+//! - [`obs`]: OBS Studio as an encoder, on a virtual screen
 //! - [`hls`]: a strict LL-HLS client that keeps the whole history and judges it
 //! - [`browser`]: hls.js, dash.js and Shaka in a headless Chromium
 //! - [`http`]: a blocking HTTP/1.1 client
@@ -17,5 +18,6 @@
 pub mod browser;
 pub mod hls;
 pub mod http;
+pub mod obs;
 pub mod publish;
 pub mod server;

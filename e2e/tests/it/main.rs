@@ -8,6 +8,7 @@ mod browser;
 mod cli;
 mod faults;
 mod hostile;
+mod obs;
 mod play;
 mod sources;
 

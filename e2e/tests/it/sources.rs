@@ -135,9 +135,9 @@ fn video_only() {
 
 #[test]
 fn timestamps_that_jump_an_hour_do_not_close_the_publisher() {
-    // Both tracks jump together after five seconds.
+    // Both tracks jump together after five seconds. The FLV muxer counts in milliseconds.
     let jump =
-        |count: u32| format!("setts=pts=PTS+gte(N\\,{count})*3600/TB:dts=DTS+gte(N\\,{count})*3600/TB");
+        |count: u32| format!("setts=pts=PTS+gte(N\\,{count})*3600000:dts=DTS+gte(N\\,{count})*3600000");
     let extra = words(&["-bsf:v", &jump(150), "-bsf:a", &jump(234)]);
     let (outcome, view) = judge(
         NO_LADDER,
