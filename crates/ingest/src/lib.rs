@@ -9,7 +9,6 @@
 
 mod addresses;
 mod authorize;
-mod clock;
 mod limits;
 mod rtmp_server;
 mod rtmp_session;
@@ -18,7 +17,6 @@ mod to_hub;
 
 pub use addresses::Peer;
 pub use authorize::{AuthorizeFuture, Authorized, Authorizer, Refusal};
-pub use clock::Clock;
 pub use limits::Limits;
 pub use rtmp_server::{LivePublisher, RtmpServer, bind};
 pub use stats::{CloseReason, IngestStats, MediaFault};

@@ -5,16 +5,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hub::Registry;
+use media::{Clock, Micros};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::addresses::{Addresses, NotTaken, Peer};
 use crate::rtmp_session::{self, Farewell};
-use crate::{Authorizer, Clock, CloseReason, IngestStats, Limits};
+use crate::{Authorizer, CloseReason, IngestStats, Limits};
 
 /// Pause after a failed `accept`: without file descriptors it fails again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -138,7 +139,7 @@ impl RtmpServer {
         let patience = u64::try_from(self.limits.stale_publisher_after.as_micros()).unwrap_or(u64::MAX);
         let mut live = self.live();
         let last_input_at = live.get(channel)?.last_input_at.load(Ordering::Relaxed);
-        if self.clock.now().saturating_sub(last_input_at) < patience {
+        if self.now().saturating_sub(last_input_at) < patience {
             return None;
         }
         let stale = live.remove(channel)?;
@@ -182,6 +183,11 @@ impl RtmpServer {
         }
     }
 
+    /// Now, on the process's timeline.
+    pub(crate) fn now(&self) -> Micros {
+        self.clock.at(Instant::now())
+    }
+
     pub(crate) fn draining(&self) -> watch::Receiver<bool> {
         self.drain.subscribe()
     }
@@ -189,7 +195,7 @@ impl RtmpServer {
     /// Fills handshakes; distinct, not secret.
     pub(crate) fn next_seed(&self) -> u64 {
         let number = self.seed.fetch_add(1, Ordering::Relaxed);
-        number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.clock.now()
+        number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.now()
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<String, Live>> {

@@ -60,7 +60,7 @@ impl Closed {
 pub(crate) async fn run(server: Arc<RtmpServer>, socket: TcpStream, peer: SocketAddr) {
     // Our answers are small and awaited. If it fails, the socket is dead and the first read says so.
     let _ = socket.set_nodelay(true);
-    let begun = server.clock.now();
+    let begun = server.now();
     let mut connection = Connection::new(Arc::clone(&server), socket, peer, begun);
     let closed = guarded(connection.run())
         .await
@@ -72,7 +72,7 @@ pub(crate) async fn run(server: Arc<RtmpServer>, socket: TcpStream, peer: Socket
     server.stats.count_closed(closed.reason);
     let channel = connection.channel.as_deref().unwrap_or_default();
     let (reason, detail) = (closed.reason.as_str(), closed.detail.as_str());
-    let seconds = server.clock.now().saturating_sub(begun) / 1_000_000;
+    let seconds = server.now().saturating_sub(begun) / 1_000_000;
     let peer = Peer(peer);
     let bytes = stats.bytes_in;
     if closed.reason == CloseReason::Panic {
@@ -196,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn wake(&mut self, wake: Wake) -> Result<(), Closed> {
-        let now = self.server.clock.now();
+        let now = self.server.now();
         match wake {
             Wake::Read(Ok(0)) => return Err(self.hung_up()),
             Wake::Read(Err(error)) if is_hang_up(&error) => return Err(self.hung_up()),
@@ -281,7 +281,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.flush().await?;
                     self.decide(request).await;
                     // The session has left its input alone meanwhile.
-                    let now = self.server.clock.now();
+                    let now = self.server.now();
                     self.session
                         .handle_input(&mut self.input, now)
                         .or_else(|error| self.failed(&error))?;
@@ -335,7 +335,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return;
         }
         let Some(to_hub) = &mut self.to_hub else { return };
-        let now = self.server.clock.now();
+        let now = self.server.now();
         let outcome = to_hub.tag(kind, timestamp_ms, body, now, &self.server.stats);
         if let Outcome::UnsupportedVideo(codec) = outcome {
             let sentence =
@@ -360,7 +360,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Answers a publish request.
     async fn decide(&mut self, request: PublishRequest) {
         let server = Arc::clone(&self.server);
-        if server.addresses.is_throttled(self.peer, server.clock.now()) {
+        if server.addresses.is_throttled(self.peer, server.now()) {
             let sentence = "Too many wrong stream keys came from your address: wait a minute.";
             return self.refuse(CloseReason::Throttled, BAD_NAME, sentence);
         }
@@ -371,7 +371,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ok(Ok(authorized)) => authorized,
             Ok(Err(refusal)) => {
                 let reason = if refusal.is_failed_key {
-                    server.addresses.failed_key(self.peer, server.clock.now());
+                    server.addresses.failed_key(self.peer, server.now());
                     CloseReason::WrongKey
                 } else {
                     CloseReason::AuthorizerFailed
@@ -409,7 +409,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             encoder,
         };
         let server = &self.server;
-        let first = server.registry.publish(channel, info.clone(), server.clock.now());
+        let first = server.registry.publish(channel, info.clone(), server.now());
         if !matches!(first, Err(PublishError::AlreadyLive { .. })) {
             return first;
         }
@@ -418,12 +418,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         // It resolves to an error, when the other has gone.
         let _ = timeout(server.limits.write_timeout, gone).await;
-        server.registry.publish(channel, info, server.clock.now())
+        server.registry.publish(channel, info, server.now())
     }
 
     fn accept(&mut self, publisher: Publisher, authorized: Authorized) {
         let server = &self.server;
-        let now = server.clock.now();
+        let now = server.now();
         let Authorized { channel, key_id } = authorized;
         let stream = publisher.stream().id().to_owned();
         let peer = Peer(self.peer);
@@ -454,7 +454,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let to_hub = self.to_hub.take();
         self.leave();
         if let Some(to_hub) = to_hub {
-            to_hub.finish(self.server.clock.now());
+            to_hub.finish(self.server.now());
         }
     }
 

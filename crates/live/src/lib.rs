@@ -10,7 +10,6 @@
 
 mod alarm;
 mod broadcast;
-mod clock;
 mod encoders;
 mod kept;
 mod rungs;
@@ -20,6 +19,5 @@ mod task;
 mod thumbnail;
 
 pub use broadcast::{Broadcast, LadderView};
-pub use clock::Clock;
 pub use encoders::{EncoderState, Encoders};
 pub use supervisor::{Live, LiveConfig};

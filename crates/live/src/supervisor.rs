@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use event_listener::{Event, EventListener};
 use hub::{Registry, Stream, StreamEvent, StreamState};
+use media::Clock;
 use media::ladder::RungSpec;
 use package::{LiveWindow, PackageConfig};
 use tokio::runtime::Handle;
 use transcode::LadderLimits;
 
 use crate::task::StreamTask;
-use crate::{Broadcast, Clock, Encoders, thumbnail};
+use crate::{Broadcast, Encoders, thumbnail};
 
 /// How long an ended stream's window stays fetchable, so that viewers play it out.
 const ENDED_KEEP: Duration = Duration::from_secs(60);
@@ -206,7 +207,7 @@ impl Live {
     async fn pass_time(self: Arc<Self>) {
         loop {
             let changed = self.registry.timeout_changed();
-            let now = self.clock.now();
+            let now = self.clock.at(Instant::now());
             self.registry.handle_timeout(now);
             match self.registry.poll_timeout() {
                 Some(at) => {

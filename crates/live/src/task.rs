@@ -4,18 +4,19 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use event_listener::EventListener;
 use hub::{Item, Reader, Severity, Start};
 use media::ladder::{Source, SourceRung};
-use media::{AudioCodec, MediaKind, Micros, Sample, Track, TrackConfig};
+use media::{AudioCodec, Clock, MediaKind, Micros, Sample, Track, TrackConfig};
 use package::{Mode, Notice, Packager, RenditionId, RenditionSpec, Role};
 use transcode::{AudioToAac, LadderEvent, LadderSpec, VideoLadder};
 
 use crate::alarm::Alarm;
 use crate::kept::Kept;
 use crate::rungs::FeedSink;
-use crate::{Broadcast, Clock, EncoderState, Encoders, LiveConfig, sentences};
+use crate::{Broadcast, EncoderState, Encoders, LiveConfig, sentences};
 
 /// Name of the rendition that carries the publisher's own pictures.
 const SOURCE: &str = "source";
@@ -96,7 +97,7 @@ impl StreamTask {
         package.encoder_available = encoders.get().may_encode() && !config.profiles.is_empty();
         let packager = Packager::new(package, Arc::clone(&broadcast.window));
         let source = broadcast.stream.source().reader(Start::Oldest);
-        let opened_us = clock.now();
+        let opened_us = clock.at(Instant::now());
         Self {
             encoders_changed: encoders.changed(),
             notices_changed: broadcast.stream.notices().changed(),
@@ -135,7 +136,7 @@ impl StreamTask {
         loop {
             self.arm();
             let wake = poll_fn(|context| self.poll_wake(context)).await;
-            let now = self.clock.now();
+            let now = self.clock.at(Instant::now());
             if let Wake::Source(Item::End) = wake {
                 break;
             }
@@ -620,7 +621,7 @@ impl StreamTask {
     }
 
     async fn finish(mut self) {
-        let now = self.clock.now();
+        let now = self.clock.at(Instant::now());
         self.ladder_events = None;
         if let Some(ladder) = self.ladder.take() {
             match Arc::try_unwrap(ladder) {

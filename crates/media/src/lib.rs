@@ -5,6 +5,7 @@
 
 pub mod aac;
 mod bits;
+mod clock;
 pub mod h264;
 pub mod ladder;
 mod sample;
@@ -12,6 +13,7 @@ mod sps;
 mod time;
 mod track;
 
+pub use clock::Clock;
 pub use sample::{Micros, Sample};
 pub use time::{MILLISECONDS, MediaTime, VIDEO_TIMESCALE, rescale};
 pub use track::{AudioCodec, AudioConfig, FrameRate, MediaKind, Track, TrackConfig, VideoCodec, VideoConfig};

@@ -2,13 +2,14 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use api::{Api, ApiOptions};
 use deliver::{Cores, Counters, Server, ServerConfig, TlsFiles};
 use hub::Registry;
 use ingest::{IngestStats, RtmpServer};
-use live::{Clock, EncoderState, Encoders, Live, LiveConfig};
+use live::{EncoderState, Encoders, Live, LiveConfig};
+use media::Clock;
 use package::PackageConfig;
 use platform::Platform;
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,7 +40,7 @@ pub(crate) fn run(config: ValidatedConfig) -> Result<(), Exit> {
 
 async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
     let platform = Platform::open_server(&config.data_dir).await?;
-    let clock = Clock::start();
+    let clock = start_clock();
     let registry = Registry::with_unix_origin(hub_limits(&config), clock.unix_origin_us());
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let cores = Cores::start(cores, "core")
@@ -81,6 +82,12 @@ async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
     wait_for_signal().await?;
     shut_down(&registry, &rtmp, http, &platform, cores).await;
     Ok(())
+}
+
+/// The process's timeline begins now.
+fn start_clock() -> Clock {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Clock::new(Instant::now(), micros(unix))
 }
 
 fn hub_limits(config: &ValidatedConfig) -> hub::Limits {
@@ -134,7 +141,7 @@ fn start_rtmp(
         limits,
         Arc::clone(registry),
         Arc::new(Gate::new(platform.clone())),
-        ingest::Clock::new(clock.instant(0)),
+        clock,
         Arc::clone(stats),
     );
     let Some(mut address) = config.rtmp.address else {

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use hub::Registry;
 use ingest::{
-    AuthorizeFuture, Authorized, Authorizer, Clock, CloseReason, IngestStats, Limits, Refusal, RtmpServer,
-    bind,
+    AuthorizeFuture, Authorized, Authorizer, CloseReason, IngestStats, Limits, Refusal, RtmpServer, bind,
 };
 use rtmp::{ClientConfig, ClientOutput, ClientSession, HandshakeKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -52,7 +51,7 @@ impl Server {
         hub_limits.feed.keep_us = 60_000_000;
         hub_limits.feed.span_max_us = 120_000_000;
         let registry = Registry::new(hub_limits);
-        let clock = Clock::new(Instant::now());
+        let clock = media::Clock::new(Instant::now(), 0);
         let stats = Arc::new(IngestStats::default());
         let server = RtmpServer::new(limits, Arc::clone(&registry), Arc::new(Keys), clock, stats);
         let listener = bind("127.0.0.1:0".parse().unwrap(), true).unwrap();
