@@ -391,6 +391,10 @@ impl Rendition {
             let Some(boundary) = plan.get(number) else {
                 continue;
             };
+            if boundary.discontinuity && self.lost {
+                // What was waited for has passed by.
+                self.waits_epoch = false;
+            }
             let at = self.ticks(boundary.at);
             let start = if boundary.discontinuity || self.last_end == i64::MIN {
                 at

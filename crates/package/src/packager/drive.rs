@@ -160,7 +160,7 @@ impl Packager {
         if audio.waits_epoch && self.plan.awaits_discontinuity() {
             return lead_us > self.plan.limit_us();
         }
-        let waits = audio.time(audio.audio_time(sample)).micros() >= may_pass_us;
+        let waits = audio.waits_epoch || audio.time(audio.audio_time(sample)).micros() >= may_pass_us;
         waits && lead_us > i64::from(self.config.audio_lead_ms_max) * 1000
     }
 

@@ -337,7 +337,16 @@ fn findings() {
             false,
         ),
         (
-            &[Run(2167), Hole(2284), NewConfig(true), Reconnect(50), SceneCut, Camera(false), Run(3234), Run(4781)],
+            &[
+                Run(2167),
+                Hole(2284),
+                NewConfig(true),
+                Reconnect(50),
+                SceneCut,
+                Camera(false),
+                Run(3234),
+                Run(4781),
+            ],
             false,
             1,
             60,
