@@ -114,12 +114,11 @@ fn slow_a_broadcast_from_obs_plays_cleanly_and_waits_for_obs_after_a_crash() {
 
     let lengths = segment_lengths(&server);
     println!("segments: {lengths:?}");
-    assert!(lengths.len() >= 5, "{lengths:?}");
-    // RTMP counts milliseconds: 30 frames a second do not fall on them, so the first segment may be one short.
-    assert!(
-        lengths.iter().all(|length| (length - 2.0).abs() < 0.002),
-        "{lengths:?}"
-    );
+    // RTMP counts milliseconds, on which 30 frames a second do not fall: the first segment may be one short. Where the
+    // clip starts again, x264 sees another scene and sends its keyframe early.
+    let whole = lengths.iter().filter(|length| (**length - 2.0).abs() < 0.002);
+    assert!(whole.count() >= 4, "{lengths:?}");
+    assert!(lengths.iter().all(|length| *length < 2.002), "{lengths:?}");
     ffprobe_plays(&server, "source/playlist.m3u8", ("video", "h264", 640, 360));
     ffprobe_plays(&server, "audio/playlist.m3u8", ("audio", "aac", 0, 0));
     nothing_was_repaired(&server);
