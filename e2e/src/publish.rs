@@ -170,11 +170,14 @@ impl Drop for Publisher {
     }
 }
 
+/// `(codec_type, codec_name, width, height, packets)`.
+pub type Probed = (String, String, u64, u64, u64);
+
 /// The streams that `ffprobe` finds after reading `seconds` of `url`: `(codec_type, codec_name, width, height, packets)`.
 ///
 /// # Errors
 /// When it cannot play it, with its words.
-pub fn ffprobe(url: &str, seconds: u32) -> Result<Vec<(String, String, u64, u64, u64)>> {
+pub fn ffprobe(url: &str, seconds: u32) -> Result<Vec<Probed>> {
     let mut command = Command::new("ffprobe");
     command.args([
         "-v",

@@ -20,6 +20,8 @@ pub(crate) enum Need {
     Node,
     /// nginx with its RTMP module, to measure beside.
     NginxRtmp,
+    /// OBS Studio and a screen for it.
+    Obs,
 }
 
 impl Need {
@@ -30,6 +32,7 @@ impl Need {
             Self::Chromium => &["chromium"],
             Self::Node => &["nodejs", "npm"],
             Self::NginxRtmp => &["nginx-light", "libnginx-mod-rtmp"],
+            Self::Obs => &["obs-studio", "xvfb"],
         }
     }
 
@@ -40,6 +43,7 @@ impl Need {
             Self::Chromium => chromium().is_some(),
             Self::Node => find("node").is_some() && find("npm").is_some(),
             Self::NginxRtmp => nginx().is_some() && nginx_rtmp_module().is_some(),
+            Self::Obs => find("obs").is_some() && find("Xvfb").is_some(),
         }
     }
 }

@@ -8,6 +8,8 @@ use crate::needs::{self, Need};
 use crate::proc::{cargo, find, nothing_left, root, run, say, take_switch, take_value, target_dir};
 use crate::web;
 
+type Step = fn(&Plan) -> Result<()>;
+
 struct Plan {
     /// Leaves out the browser.
     quick: bool,
@@ -29,7 +31,7 @@ pub(crate) fn main(args: &[String]) -> Result<()> {
         only: take_value(&mut args, "--only")?,
     };
     nothing_left(&args)?;
-    let steps: [(&str, fn(&Plan) -> Result<()>); 6] = [
+    let steps: [(&str, Step); 6] = [
         ("needs", install),
         ("web", |_| web::build(false).and_then(|()| web::checks())),
         ("unit", unit),
@@ -77,7 +79,7 @@ fn summary_line(name: &str, took: Duration, error: Option<&anyhow::Error>) -> St
 fn install(plan: &Plan) -> Result<()> {
     let mut list = vec![Need::Ffmpeg, Need::Font, Need::Node];
     if !plan.quick {
-        list.push(Need::Chromium);
+        list.extend([Need::Chromium, Need::Obs]);
     }
     needs::ensure(&list)?;
     if plan.quick {
@@ -163,7 +165,7 @@ fn e2e(plan: &Plan) -> Result<()> {
         "--test-threads=1",
     ]);
     if plan.quick {
-        command.args(["--skip", "browser"]);
+        command.args(["--skip", "browser", "--skip", "obs::"]);
     }
     command.env("TIDEWIRE_BIN", binary);
     if let Some(chromium) = needs::chromium() {

@@ -101,13 +101,13 @@ pub fn check(options: &Options) -> Result<Outcome> {
         master::headers(&response, &path, &mut findings);
         for variant in &variants {
             let url = follow::resolve(&path, &variant.uri);
-            if !threads.contains_key(&url) {
+            if let std::collections::btree_map::Entry::Vacant(entry) = threads.entry(url.clone()) {
                 known
                     .lock()
                     .unwrap_or_else(std::sync::PoisonError::into_inner)
                     .push(url.clone());
                 let follower = follow::Follower::new(options, &url, Arc::clone(&known), Arc::clone(&stop));
-                threads.insert(url, std::thread::spawn(move || follower.run()));
+                entry.insert(std::thread::spawn(move || follower.run()));
             }
         }
         std::thread::sleep(

@@ -170,24 +170,38 @@ impl Reader {
         }
         let (tag, value) = line.split_once(':').unwrap_or((line, ""));
         match tag {
-            "#EXT-X-VERSION" => self.once("VERSION", |list| Ok(list.version = value.parse()?)),
-            "#EXT-X-TARGETDURATION" => self.once("TARGETDURATION", |list| Ok(list.target_s = value.parse()?)),
-            "#EXT-X-MEDIA-SEQUENCE" => {
-                self.once("MEDIA-SEQUENCE", |list| Ok(list.media_sequence = value.parse()?))
-            }
+            "#EXT-X-VERSION" => self.once("VERSION", |list| {
+                list.version = value.parse()?;
+                Ok(())
+            }),
+            "#EXT-X-TARGETDURATION" => self.once("TARGETDURATION", |list| {
+                list.target_s = value.parse()?;
+                Ok(())
+            }),
+            "#EXT-X-MEDIA-SEQUENCE" => self.once("MEDIA-SEQUENCE", |list| {
+                list.media_sequence = value.parse()?;
+                Ok(())
+            }),
             "#EXT-X-DISCONTINUITY-SEQUENCE" => self.once("DISCONTINUITY-SEQUENCE", |list| {
-                Ok(list.discontinuity_sequence = value.parse()?)
+                list.discontinuity_sequence = value.parse()?;
+                Ok(())
             }),
             "#EXT-X-SERVER-CONTROL" => self.server_control(&attributes(value)?),
             "#EXT-X-PART-INF" => {
                 let target = seconds(required(&attributes(value)?, "PART-TARGET")?)?;
-                self.once("PART-INF", |list| Ok(list.part_target = Some(target)))
+                self.once("PART-INF", |list| {
+                    list.part_target = Some(target);
+                    Ok(())
+                })
             }
             "#EXT-X-SKIP" => {
                 ensure!(self.list.segments.is_empty(), "EXT-X-SKIP after a segment");
                 let skipped = required(&attributes(value)?, "SKIPPED-SEGMENTS")?.parse()?;
                 ensure!(skipped > 0, "SKIPPED-SEGMENTS=0");
-                self.once("SKIP", |list| Ok(list.skipped = skipped))
+                self.once("SKIP", |list| {
+                    list.skipped = skipped;
+                    Ok(())
+                })
             }
             "#EXTINF" => {
                 ensure!(self.open.duration.is_none(), "two EXTINF for one segment");
@@ -216,7 +230,10 @@ impl Reader {
             "#EXT-X-PART" => self.part(&attributes(value)?),
             "#EXT-X-PRELOAD-HINT" => self.hint(&attributes(value)?),
             "#EXT-X-RENDITION-REPORT" => self.report(&attributes(value)?),
-            "#EXT-X-ENDLIST" => self.once("ENDLIST", |list| Ok(list.ended = true)),
+            "#EXT-X-ENDLIST" => self.once("ENDLIST", |list| {
+                list.ended = true;
+                Ok(())
+            }),
             _ => Ok(()),
         }
     }

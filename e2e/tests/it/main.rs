@@ -2,7 +2,7 @@
 //!
 //! They run one at a time (`--test-threads=1`): two cores hold one encoder, one ladder and one browser, and latencies
 //! are measured. Names that begin with `browser` need Chromium and node.
-#![allow(missing_docs, reason = "a test binary")]
+#![allow(missing_docs, clippy::print_stdout, reason = "a test binary")]
 
 mod browser;
 mod cli;

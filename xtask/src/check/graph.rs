@@ -27,7 +27,7 @@ pub(crate) struct Graph {
 
 impl Graph {
     pub(crate) fn load() -> Result<Self> {
-        let host = output(&mut std::process::Command::new("rustc").arg("-vV"))?;
+        let host = output(std::process::Command::new("rustc").arg("-vV"))?;
         let host = host
             .lines()
             .find_map(|line| line.strip_prefix("host: "))

@@ -183,7 +183,7 @@ impl Follower {
         let previous = self.history.last().cloned().unwrap_or_default();
         let (msn, part) = previous.next_part();
         let full_url = format!("{}?_HLS_msn={msn}&_HLS_part={part}", self.url);
-        let delta = round % 3 == 0 && previous.can_skip_until.is_some();
+        let delta = round.is_multiple_of(3) && previous.can_skip_until.is_some();
         let url = if delta {
             format!("{full_url}&_HLS_skip=YES")
         } else {
