@@ -169,7 +169,7 @@ fn going_back_is_caught() {
         "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"part-3.0.m4s\"\n",
         "#EXT-X-ENDLIST\n",
     );
-    assert!(findings(&[ended.clone()]).is_empty());
+    assert!(findings(std::slice::from_ref(&ended)).is_empty());
     assert!(findings(&[ended, good(25)]).has("endlist"));
 }
 
