@@ -166,6 +166,11 @@ impl Publisher {
         self.finished_at = Some(now);
     }
 
+    /// The publisher may not go on, and nobody may continue its stream: that is over at once.
+    pub fn withdraw(self) {
+        self.stream.set_state(StreamState::Ended);
+    }
+
     fn refuses(&mut self, raw: &RawSample) -> Option<Repair> {
         match raw.kind {
             MediaKind::Video if !self.has_video => Some(Repair::BeforeConfig),

@@ -119,10 +119,10 @@ impl RtmpServer {
         self.live().values().map(|live| live.publisher.clone()).collect()
     }
 
-    /// Ends the channel's publisher with a sentence for the person at the encoder (key revoked, channel removed).
-    /// False if there is none.
-    pub fn disconnect(&self, channel: &str, sentence: &str) -> bool {
-        let Some(live) = self.live().remove(channel) else {
+    /// Ends a publisher with a sentence for the person at the encoder (key revoked, channel removed), and its stream with
+    /// it: nobody may continue that within the grace window. False if it has gone meanwhile.
+    pub fn disconnect(&self, publisher: &LivePublisher, sentence: &str) -> bool {
+        let Some(live) = self.take_live(publisher) else {
             return false;
         };
         let farewell = Farewell {
@@ -174,13 +174,14 @@ impl RtmpServer {
 
     /// Takes the publisher from the list, unless another one has taken its place by now.
     pub(crate) fn leave_live(&self, publisher: &LivePublisher) {
+        self.take_live(publisher);
+    }
+
+    fn take_live(&self, publisher: &LivePublisher) -> Option<Live> {
         let mut live = self.live();
-        if live
-            .get(&publisher.channel)
-            .is_some_and(|live| live.publisher == *publisher)
-        {
-            live.remove(&publisher.channel);
-        }
+        live.get(&publisher.channel)
+            .filter(|live| live.publisher == *publisher)?;
+        live.remove(&publisher.channel)
     }
 
     /// Now, on the process's timeline.

@@ -175,12 +175,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 timer.as_mut().reset(Instant::from_std(clock.instant(deadline)));
             }
             self.make_room();
+            // Reading comes last: from a peer that sends without a pause there is always something to read.
             let wake = tokio::select! {
                 biased;
-                read = self.socket.read_buf(&mut self.input) => Wake::Read(read),
                 farewell = farewell(&mut self.farewell) => Wake::Farewell(farewell),
                 _ = drained.as_mut() => Wake::Drain,
                 () = timer.as_mut() => Wake::Timeout,
+                read = self.socket.read_buf(&mut self.input) => Wake::Read(read),
             };
             if let Err(closed) = self.wake(wake) {
                 return self.close(closed).await;
@@ -230,6 +231,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }) = farewell
                 {
                     self.gone = gone;
+                    if reason == CloseReason::Disconnected
+                        && let Some(to_hub) = self.to_hub.take()
+                    {
+                        to_hub.withdraw();
+                    }
                     self.say_goodbye(reason, &sentence);
                 }
             }

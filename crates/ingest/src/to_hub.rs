@@ -69,6 +69,11 @@ impl ToHub {
         self.publisher.finish(now);
     }
 
+    /// The peer may not publish any more: its stream is over at once.
+    pub(crate) fn withdraw(self) {
+        self.publisher.withdraw();
+    }
+
     /// One tag body.
     pub(crate) fn tag(
         &mut self,

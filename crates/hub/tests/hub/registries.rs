@@ -99,6 +99,24 @@ fn a_stream_outlives_its_publisher_by_the_grace_window() {
 }
 
 #[test]
+fn a_withdrawn_publisher_takes_its_stream_along() {
+    let registry = Registry::new(Limits::default());
+    let mut events = registry.events();
+    let publisher = registry.publish("demo", info(), 0).unwrap();
+    let first = Arc::clone(publisher.stream());
+    publisher.withdraw();
+    assert_eq!(log(&mut events), "opened demo, ended, over");
+    assert!(registry.stream("demo").is_none());
+    // The place is free at once, with or without the timer.
+    assert_eq!(registry.poll_timeout(), Some(0));
+    let publisher = registry.publish("demo", info(), SECOND).unwrap();
+    assert_ne!(publisher.stream().id(), first.id());
+    registry.handle_timeout(2 * SECOND);
+    assert!(registry.stream("demo").is_some());
+    assert_eq!(registry.poll_timeout(), None);
+}
+
+#[test]
 fn ids_are_unique_short_and_lowercase() {
     let registry = Registry::with_unix_origin(Limits::default(), 1_790_000_000_000_000);
     let publishers: Vec<_> = (0..100)

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use ingest::{CloseReason, Limits};
+use ingest::{CloseReason, Limits, MediaFault};
 use media::MediaKind;
 use rtmp::{ClientEvent, ClientOutput, Error, ErrorReason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -291,9 +291,15 @@ async fn nonsense_in_tags_is_counted_then_ends_the_connection() {
 async fn drain_and_disconnect_say_goodbye() {
     let server = Server::start(Limits::default());
     let (socket, client) = publish(&server, "KEY-a").await.unwrap();
-    assert_eq!(server.server.publishers()[0].key_id, "id-a");
-    assert!(server.server.disconnect("a", "This stream key was revoked."));
-    assert!(!server.server.disconnect("a", "Again."));
+    let publisher = server.server.publishers().remove(0);
+    assert_eq!(publisher.key_id, "id-a");
+    let stream = server.registry.stream("a").unwrap();
+    assert!(
+        server
+            .server
+            .disconnect(&publisher, "This stream key was revoked.")
+    );
+    assert!(!server.server.disconnect(&publisher, "Again."));
     let said = last_word(socket, client).await;
     let expected = ClientOutput::Event(ClientEvent::Status {
         level: "status".into(),
@@ -302,6 +308,12 @@ async fn drain_and_disconnect_say_goodbye() {
     });
     assert_eq!(said, [expected]);
     server.wait_closed(CloseReason::Disconnected, 1).await;
+    // No grace window: who comes next begins a stream of his own.
+    assert_eq!(stream.state(), hub::StreamState::Ended);
+    let next = publish(&server, "KEY-a").await.unwrap();
+    assert_ne!(server.registry.stream("a").unwrap().id(), stream.id());
+    drop(next);
+    server.wait_closed(CloseReason::ConnectionLost, 1).await;
 
     let (socket, client) = publish(&server, "KEY-b").await.unwrap();
     let idler = TcpStream::connect(server.address).await.unwrap();
@@ -327,4 +339,38 @@ async fn drain_and_disconnect_say_goodbye() {
         .unwrap()
         .unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+/// A peer whose bytes never stop coming must not drown out who sends it away.
+#[tokio::test]
+async fn a_flood_is_sent_away_all_the_same() {
+    let server = Server::start(Limits::default());
+    let (socket, mut client) = publish(&server, "KEY-a").await.unwrap();
+    // Small frames: they cost the server more than they cost their sender.
+    let mut frames = BytesMut::new();
+    for _ in 0..50_000 {
+        client.write_media(&mut frames, MediaKind::Audio, 0, &[&[0xaf, 1, 0]]);
+    }
+    let mut socket = socket.into_std().unwrap();
+    socket.set_nonblocking(false).unwrap();
+    let flood = std::thread::spawn(move || while std::io::Write::write_all(&mut socket, &frames).is_ok() {});
+    wait(
+        || server.server.stats().media_faults(MediaFault::NoConfig) > 50_000,
+        "the flood",
+    )
+    .await;
+    let publisher = server.server.publishers().remove(0);
+    let told = Instant::now();
+    assert!(
+        server
+            .server
+            .disconnect(&publisher, "This stream key was revoked.")
+    );
+    server.wait_closed(CloseReason::Disconnected, 1).await;
+    assert!(
+        told.elapsed() < Duration::from_secs(5),
+        "after {:?}",
+        told.elapsed()
+    );
+    flood.join().unwrap();
 }
