@@ -92,7 +92,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     if !address.ip().is_unspecified() {
         return address;
     }
-    // Connecting a UDP socket sends nothing; it only chooses a route. 192.0.2.0/24 is for documentation (RFC 5737).
+    // Connecting a UDP socket sends nothing; it only chooses a route. 192.0.2.0/24 is for documentation.
     let own = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
         .and_then(|socket| {
             socket
