@@ -13,7 +13,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, kill_process_group, waitid,
+};
 use serde_json::json;
 
 use crate::publish::{ffmpeg, video_options};
@@ -89,14 +91,14 @@ impl Obs {
         String::from_utf8_lossy(&text).into_owned()
     }
 
-    /// Fails when OBS has ended, with the end of its log.
+    /// Fails when OBS has ended.
     ///
     /// # Errors
-    /// With the exit status.
-    pub fn require_running(&mut self) -> Result<()> {
-        match self.studio.0.try_wait()? {
+    /// With how it ended, and the end of its log.
+    pub fn require_running(&self) -> Result<()> {
+        match self.studio.ended()? {
             None => Ok(()),
-            Some(status) => bail!("OBS ended with {status}\n{}", tail(&self.log(), 40)),
+            Some(status) => bail!("OBS ended: {status:?}\n{}", tail(&self.log(), 40)),
         }
     }
 
@@ -104,7 +106,7 @@ impl Obs {
     ///
     /// # Errors
     /// When it is not there in time, or OBS ends before.
-    pub fn wait_log(&mut self, words: &str, within: Duration) -> Result<()> {
+    pub fn wait_log(&self, words: &str, within: Duration) -> Result<()> {
         let deadline = Instant::now() + within;
         while !self.log().contains(words) {
             self.require_running()?;
@@ -122,10 +124,10 @@ impl Obs {
     ///
     /// # Errors
     /// When it is still running after a minute.
-    pub fn exit(&mut self) -> Result<()> {
+    pub fn exit(&self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(60);
-        kill_process(Pid::from_child(&self.studio.0), Signal::INT)?;
-        while self.studio.0.try_wait()?.is_none() {
+        kill_process(Pid::from_child(&self.studio.leader), Signal::INT)?;
+        while self.studio.ended()?.is_none() {
             ensure!(
                 Instant::now() < deadline,
                 "OBS is still running 60 s after SIGINT\n{}",
@@ -151,22 +153,36 @@ impl Drop for Obs {
 }
 
 /// A child and all that it starts, in one process group. Dropping it kills them.
+///
+/// The child is not reaped before the group is killed, so that the group's number cannot have come to another.
 #[derive(Debug)]
-struct Group(Child);
+struct Group {
+    leader: Child,
+    is_over: bool,
+}
 
 impl Group {
     fn start(command: &mut Command) -> Result<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command.stdin(Stdio::null()).process_group(0).spawn();
-        Ok(Self(child.with_context(|| {
-            format!("cannot start {program}: `cargo xtask test` installs it")
-        })?))
+        let missing = || format!("cannot start {program}: `cargo xtask test` installs it");
+        Ok(Self {
+            leader: child.with_context(missing)?,
+            is_over: false,
+        })
     }
 
-    /// The group outlives its leader when the leader's own children do; its number is not reused before they are gone.
+    /// The leader's end, if it has ended.
+    fn ended(&self) -> Result<Option<WaitIdStatus>> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        Ok(waitid(WaitId::Pid(Pid::from_child(&self.leader)), options)?)
+    }
+
     fn end(&mut self) {
-        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
-        let _ = self.0.wait();
+        if !std::mem::replace(&mut self.is_over, true) {
+            let _ = kill_process_group(Pid::from_child(&self.leader), Signal::KILL);
+            let _ = self.leader.wait();
+        }
     }
 }
 
@@ -190,17 +206,17 @@ fn open_screen(home: &Path) -> Result<(Group, String)> {
         "tcp",
     ]);
     command.stdout(File::create(&answer)?).stderr(File::create(&log)?);
-    let mut screen = Group::start(&mut command)?;
+    let screen = Group::start(&mut command)?;
     let deadline = Instant::now() + SCREEN_WITHIN;
     loop {
         let text = std::fs::read_to_string(&answer)?;
         if let Some(number) = text.strip_suffix('\n') {
             return Ok((screen, format!(":{number}")));
         }
-        let status = screen.0.try_wait()?;
+        let status = screen.ended()?;
         if status.is_some() || Instant::now() > deadline {
             let log = std::fs::read_to_string(&log).unwrap_or_default();
-            bail!("Xvfb opened no screen in {SCREEN_WITHIN:?} (exit status: {status:?})\n{log}");
+            bail!("Xvfb opened no screen in {SCREEN_WITHIN:?} ({status:?})\n{log}");
         }
         std::thread::sleep(Duration::from_millis(30));
     }

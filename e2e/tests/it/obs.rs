@@ -19,16 +19,16 @@ fn state(wanted: &'static str) -> impl Fn(&serde_json::Value) -> bool {
     move |view| view["state"] == wanted
 }
 
-/// A server with the live channel `test`, and the OBS that publishes there.
-fn stage() -> (Server, Obs) {
+/// A server with the live channel `test`, and the OBS that publishes there with that keyframe interval (seconds).
+fn stage(keyframe_interval_s: u32) -> (Server, Obs) {
     let server = Server::start_with(&setup(NO_LADDER)).expect("start");
     let key = server.add_channel("test").expect("channel");
     let settings = Settings {
         server: format!("rtmp://{}/live", server.rtmp),
         key,
-        keyframe_interval_s: 2,
+        keyframe_interval_s,
     };
-    let mut obs = Obs::start(&settings).expect("OBS starts");
+    let obs = Obs::start(&settings).expect("OBS starts");
     obs.wait_log("Streaming Start", LIVE_WITHIN)
         .expect("OBS connects");
     server
@@ -99,7 +99,7 @@ fn the_record_names_obs(server: &Server) {
 
 #[test]
 fn slow_a_broadcast_from_obs_plays_cleanly_and_waits_for_obs_after_a_crash() {
-    let (server, mut obs) = stage();
+    let (server, mut obs) = stage(2);
     let outcome = checker::check(&Options {
         server: server.http,
         channel: "test".into(),
@@ -145,8 +145,8 @@ fn slow_a_broadcast_from_obs_plays_cleanly_and_waits_for_obs_after_a_crash() {
 }
 
 #[test]
-fn slow_obs_that_exits_says_so_and_the_stream_ends() {
-    let (server, mut obs) = stage();
+fn obs_that_exits_says_so_and_the_stream_ends() {
+    let (server, obs) = stage(2);
     server.wait_playable("test").expect("plays");
     obs.exit().expect("OBS exits");
     server
@@ -162,4 +162,17 @@ fn slow_obs_that_exits_says_so_and_the_stream_ends() {
         .expect("playlist")
         .text();
     assert!(playlist.ends_with("#EXT-X-ENDLIST\n"), "{playlist}");
+}
+
+#[test]
+fn obs_with_its_own_keyframe_interval_is_told_to_set_it() {
+    let (server, _obs) = stage(0);
+    let told = |view: &serde_json::Value| view["notices"][0]["code"] == "keyframes_apart";
+    let view = server
+        .wait_channel("test", Duration::from_secs(30), "a notice", told)
+        .expect("told");
+    println!("{}", view["notices"]);
+    let text = view["notices"][0]["text"].as_str().unwrap_or_default();
+    assert!(text.ends_with("Set the keyframe interval to 2 s."), "{text}");
+    assert_eq!(view["state"], "live", "it plays all the same");
 }
