@@ -30,6 +30,7 @@ pub(crate) struct Board {
 struct BoardState {
     /// Counts refreshes that changed something.
     version: u64,
+    is_closed: bool,
     channels: BTreeMap<String, Entry>,
 }
 
@@ -100,6 +101,12 @@ impl Board {
         }
     }
 
+    /// Ends every stream.
+    pub(crate) fn close(&self) {
+        self.lock().is_closed = true;
+        self.changed.notify(usize::MAX);
+    }
+
     /// Opens a stream that begins with a snapshot, unless `max` are open. `only` narrows it to one channel.
     pub(crate) fn listen(self: &Arc<Self>, only: Option<String>, max: usize) -> Option<EventBody> {
         if self.listeners.fetch_add(1, Ordering::Relaxed) >= max {
@@ -129,8 +136,8 @@ impl Board {
         )
     }
 
-    /// What changed after `seen`: of each channel the latest only.
-    fn since(&self, seen: u64, only: Option<&str>) -> (Bytes, u64) {
+    /// What changed after `seen`: of each channel the latest only. `None`: nothing, and nothing will.
+    fn since(&self, seen: u64, only: Option<&str>) -> Option<(Bytes, u64)> {
         let state = self.lock();
         let mut changed: Vec<&Entry> = match only {
             Some(name) => state.channels.get(name).into_iter().collect(),
@@ -147,7 +154,7 @@ impl Board {
                 text.freeze()
             }
         };
-        (text, state.version)
+        (!text.is_empty() || !state.is_closed).then_some((text, state.version))
     }
 
     fn lock(&self) -> MutexGuard<'_, BoardState> {
@@ -173,21 +180,23 @@ pub(crate) struct EventBody {
 }
 
 impl EventBody {
-    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let only = self.only.as_deref();
         let Some(seen) = self.seen else {
             let (text, version) = self.board.snapshot(only);
             self.seen = Some(version);
-            return Poll::Ready(text);
+            return Poll::Ready(Some(text));
         };
         loop {
             // Listening before looking: a change in between wakes.
             let listener = self.waits.get_or_insert_with(|| self.board.changed.listen());
-            let (text, version) = self.board.since(self.seen.unwrap_or(seen), only);
+            let Some((text, version)) = self.board.since(self.seen.unwrap_or(seen), only) else {
+                return Poll::Ready(None);
+            };
             self.seen = Some(version);
             if !text.is_empty() {
                 self.waits = None;
-                return Poll::Ready(text);
+                return Poll::Ready(Some(text));
             }
             if Pin::new(listener).poll(cx).is_pending() {
                 break;
@@ -195,7 +204,7 @@ impl EventBody {
             self.waits = None;
         }
         if self.keep_alive.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Bytes::from_static(b": keep-alive\n\n"));
+            return Poll::Ready(Some(Bytes::from_static(b": keep-alive\n\n")));
         }
         Poll::Pending
     }
@@ -211,7 +220,7 @@ impl Body for EventBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         self.next(cx).map(|text| {
             self.keep_alive.as_mut().reset(Instant::now() + KEEP_ALIVE);
-            Some(Ok(Frame::data(text)))
+            text.map(|text| Ok(Frame::data(text)))
         })
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
@@ -103,6 +104,12 @@ impl Api {
         }
     }
 
+    /// Ends all event streams, and new ones after their snapshot: what is open would hold up a shutdown. Listeners connect
+    /// again by themselves.
+    pub fn close(&self) {
+        self.board.close();
+    }
+
     /// Everything but media.
     pub fn router(&self) -> Router {
         Router::new()
@@ -186,8 +193,13 @@ async fn channels(State(api): State<Api>) -> Response {
     json(&serde_json::json!({ "data": api.directory.channels() }))
 }
 
-async fn channel(State(api): State<Api>, Path(name): Path<String>, headers: HeaderMap) -> Response {
-    match api.directory.channel(&name) {
+async fn channel(
+    State(api): State<Api>,
+    name: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Response {
+    // A name that is no UTF-8 is nobody's.
+    match name.ok().and_then(|Path(name)| api.directory.channel(&name)) {
         Some(view) => json(&view),
         None => Problem::new(
             StatusCode::NOT_FOUND,

@@ -108,6 +108,7 @@ async fn refusals_are_problems_with_the_request_id() {
     let (_fake, _api, router) = setup(ApiOptions::default());
     let cases = [
         ("GET", "/api/v1/channels/nobody", 404, "channel_not_found"),
+        ("GET", "/api/v1/channels/%ff", 404, "channel_not_found"),
         ("GET", "/api/v1/nothing", 404, "path_not_found"),
         ("GET", "/api", 404, "path_not_found"),
         ("POST", "/api/v1/channels", 405, "method_not_allowed"),
@@ -251,6 +252,31 @@ async fn silence_is_kept_alive() {
     body.frame().await.unwrap().unwrap();
     let comment = body.frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(&comment[..], b": keep-alive\n\n");
+}
+
+#[tokio::test]
+async fn a_closed_api_ends_its_event_streams() {
+    let (fake, api, router) = setup(ApiOptions::default());
+    let mut body = get(&router, "/api/v1/live").await.into_body();
+    body.frame().await.unwrap().unwrap();
+    let waiting = tokio::spawn(async move {
+        assert!(body.frame().await.is_none(), "a frame after the end");
+        body
+    });
+    tokio::task::yield_now().await;
+    api.close();
+    let mut body = tokio::time::timeout(Duration::from_secs(5), waiting)
+        .await
+        .unwrap()
+        .unwrap();
+    fake.set(ChannelView::offline("late"));
+    assert!(body.frame().await.is_none());
+    // One that comes late has its snapshot.
+    let late = text(get(&router, "/api/v1/live").await).await;
+    assert!(
+        late.starts_with("event: snapshot") && late.ends_with("\n\n"),
+        "{late}"
+    );
 }
 
 #[tokio::test]
