@@ -116,6 +116,7 @@ pub fn hub_ops(data: &[u8]) {
         ..Limits::default()
     });
     let info = PublisherInfo {
+        owner: String::new(),
         protocol: "rtmp",
         peer: String::new(),
         encoder: None,

@@ -18,6 +18,8 @@ use crate::{Registry, Repair, Stream, StreamState, lock};
 /// What a publisher's connection says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublisherInfo {
+    /// Whose broadcast it is: the channel's lasting id. A channel's name may go to another channel, a stream may not.
+    pub owner: String,
     /// `rtmp`, `srt`, `whip`.
     pub protocol: &'static str,
     /// Its address, as text for logs.

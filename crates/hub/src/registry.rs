@@ -112,7 +112,8 @@ impl Registry {
         &self.limits
     }
 
-    /// Opens the channel's stream, or continues it within the grace window. One publisher a channel.
+    /// Opens the channel's stream, or continues it within the grace window if it is the same owner's. One publisher a
+    /// channel.
     pub fn publish(
         self: &Arc<Self>,
         channel: &str,
@@ -125,6 +126,11 @@ impl Registry {
             return Err(PublishError::Draining);
         }
         if let Some(slot) = slots.by_channel.get_mut(channel) {
+            let is_free =
+                slot.stream.owner() != info.owner && !matches!(slot.presence, Presence::Publishing(_));
+            if is_free {
+                slot.stream.set_state(StreamState::Ended);
+            }
             if !slot.stream.state().is_final() {
                 return Self::rejoin(self, slot, info, now);
             }

@@ -61,6 +61,7 @@ pub enum FeedError {
 pub struct Stream {
     id: String,
     channel: String,
+    owner: String,
     started_us: Micros,
     limits: Limits,
     source: Arc<Feed>,
@@ -89,6 +90,7 @@ impl Stream {
         Arc::new_cyclic(|this| Self {
             id,
             channel: channel.to_owned(),
+            owner: info.owner.clone(),
             started_us,
             limits,
             source: Arc::new(Feed::with_stats("source", limits.feed, Some(Arc::clone(&stats)))),
@@ -112,6 +114,11 @@ impl Stream {
     /// The channel's name.
     pub fn channel(&self) -> &str {
         &self.channel
+    }
+
+    /// [`PublisherInfo::owner`] of all its publishers.
+    pub fn owner(&self) -> &str {
+        &self.owner
     }
 
     /// When the first publisher came.

@@ -18,6 +18,8 @@ pub trait Authorizer: Send + Sync {
 pub struct Authorized {
     /// Name of the channel.
     pub channel: String,
+    /// Its lasting id: who continues a stream must have the same.
+    pub channel_id: String,
     /// Which key it was, for a later check that it still holds. Not the key itself.
     pub key_id: String,
 }

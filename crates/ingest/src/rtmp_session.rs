@@ -393,7 +393,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 );
             }
         };
-        match self.open(&authorized.channel, &request.flash_version).await {
+        match self.open(&authorized, &request.flash_version).await {
             Ok(publisher) => self.accept(publisher, authorized),
             Err(error) => {
                 let reason = match error {
@@ -407,9 +407,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Opens the channel in the hub; a publisher there that is silent for long gives way.
-    async fn open(&self, channel: &str, flash_version: &str) -> Result<Publisher, PublishError> {
+    async fn open(&self, authorized: &Authorized, flash_version: &str) -> Result<Publisher, PublishError> {
+        let channel = authorized.channel.as_str();
         let encoder = Some(encoder_name(flash_version)).filter(|name| !name.is_empty());
         let info = PublisherInfo {
+            owner: authorized.channel_id.clone(),
             protocol: "rtmp",
             peer: Peer(self.peer).to_string(),
             encoder,
@@ -430,7 +432,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn accept(&mut self, publisher: Publisher, authorized: Authorized) {
         let server = &self.server;
         let now = server.now();
-        let Authorized { channel, key_id } = authorized;
+        let Authorized { channel, key_id, .. } = authorized;
         let stream = publisher.stream().id().to_owned();
         let peer = Peer(self.peer);
         let encoder = publisher.stream().publisher().encoder.unwrap_or_default();

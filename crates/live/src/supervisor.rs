@@ -11,7 +11,7 @@ use event_listener::{Event, EventListener};
 use hub::{Registry, Stream, StreamEvent, StreamState};
 use media::Clock;
 use media::ladder::RungSpec;
-use package::{LiveWindow, PackageConfig};
+use package::PackageConfig;
 use tokio::runtime::Handle;
 use transcode::LadderLimits;
 
@@ -102,19 +102,10 @@ impl Live {
         self.lock().values().cloned().collect()
     }
 
-    /// The window of the channel's broadcast.
-    pub fn window(&self, channel: &str) -> Option<Arc<LiveWindow>> {
-        self.lock()
-            .get(channel)
-            .map(|broadcast| Arc::clone(&broadcast.window))
-    }
-
-    /// A small JPEG of the channel's newest picture.
-    pub fn thumbnail(&self, channel: &str) -> impl Future<Output = Option<Bytes>> + Send + use<> {
-        let broadcast = self.broadcast(channel);
+    /// A small JPEG of the broadcast's newest picture.
+    pub fn thumbnail(&self, broadcast: Arc<Broadcast>) -> impl Future<Output = Option<Bytes>> + Send + use<> {
         let encoders = self.encoders.get();
         async move {
-            let broadcast = broadcast?;
             broadcast
                 .thumbnails
                 .get(&broadcast.window, encoders.transcoder())

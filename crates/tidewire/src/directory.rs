@@ -55,12 +55,25 @@ impl Directory {
     }
 
     fn find(&self, name: &str) -> Option<Channel> {
-        self.list().iter().find(|channel| channel.name == name).cloned()
+        find(&self.list(), name).cloned()
+    }
+
+    /// The channel's own broadcast, not one of a removed channel of its name, which may have been private.
+    fn broadcast(&self, channel: &Channel) -> Option<Arc<Broadcast>> {
+        let broadcast = self.live.broadcast(&channel.name)?;
+        (broadcast.stream.owner() == channel.id).then_some(broadcast)
+    }
+
+    /// The broadcast of a channel that everybody may watch.
+    fn open_broadcast(&self, name: &str) -> Option<Arc<Broadcast>> {
+        let channels = self.list();
+        let channel = find(&channels, name).filter(|channel| !channel.private)?;
+        self.broadcast(channel)
     }
 
     fn view(&self, channel: &Channel) -> ChannelView {
         let mut view = ChannelView::offline(&channel.name);
-        if let Some(broadcast) = self.live.broadcast(&channel.name) {
+        if let Some(broadcast) = self.broadcast(channel) {
             self.add_broadcast(&mut view, &broadcast);
         }
         view
@@ -81,6 +94,19 @@ impl Directory {
         view.renditions = renditions(&broadcast.window);
         view.notices = stream.notices().list().into_iter().map(notice).collect();
     }
+}
+
+/// The channel of that name in a list as the database sorts it. Asked for every media request.
+fn find<'a>(channels: &'a [Channel], name: &str) -> Option<&'a Channel> {
+    let at = channels.binary_search_by(|channel| channel.name.as_str().cmp(name));
+    at.ok().and_then(|at| channels.get(at))
+}
+
+/// What stands for a channel in the metrics, which everybody may read: a private one's name does not, the id that
+/// `tidewire channel list --json` shows does.
+fn metrics_label(channels: &[Channel], name: &str, id: &str) -> String {
+    let is_open = find(channels, name).is_some_and(|channel| channel.id == id && !channel.private);
+    if is_open { name } else { id }.to_owned()
 }
 
 fn state(state: StreamState, window: &LiveWindow) -> ChannelState {
@@ -161,7 +187,10 @@ impl api::Directory for Directory {
     }
 
     fn metrics(&self) -> String {
-        self.figures.render(&self.live, &self.viewers)
+        let channels = self.list();
+        self.figures.render(&self.live, &self.viewers, |broadcast| {
+            metrics_label(&channels, broadcast.stream.channel(), broadcast.stream.owner())
+        })
     }
 }
 
@@ -177,17 +206,51 @@ impl Directory {
 
 impl Streams for Directory {
     fn window(&self, channel: &str) -> Option<Arc<LiveWindow>> {
-        self.live.window(channel)
+        self.open_broadcast(channel)
+            .map(|broadcast| Arc::clone(&broadcast.window))
     }
 
     fn thumbnail(&self, channel: &str) -> Thumbnail {
-        Box::pin(self.live.thumbnail(channel))
+        match self.open_broadcast(channel) {
+            Some(broadcast) => Box::pin(self.live.thumbnail(broadcast)),
+            None => Box::pin(std::future::ready(None)),
+        }
     }
 
     /// Private channels open only to viewer credentials, which do not exist yet.
     fn allow_view(&self, channel: &str) -> bool {
-        self.list()
-            .iter()
-            .any(|known| known.name == channel && !known.private)
+        find(&self.list(), channel).is_some_and(|known| !known.private)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channels(list: &[(&str, &str)]) -> Vec<Channel> {
+        let channel = |(name, id): &(&str, &str)| Channel {
+            id: (*id).to_owned(),
+            name: (*name).to_owned(),
+            private: false,
+            created_at_ms: 0,
+        };
+        list.iter().map(channel).collect()
+    }
+
+    #[test]
+    fn channels_are_found_in_the_order_of_the_database() {
+        let list = channels(&[("a", "1"), ("b", "2"), ("c-d", "3"), ("c_d", "4")]);
+        assert_eq!(find(&list, "c_d").map(|channel| channel.id.as_str()), Some("4"));
+        assert!(find(&list, "c").is_none());
+    }
+
+    #[test]
+    fn metrics_name_no_private_channel() {
+        let mut list = channels(&[("open", "ch_1"), ("secret", "ch_2")]);
+        list[1].private = true;
+        assert_eq!(metrics_label(&list, "open", "ch_1"), "open");
+        assert_eq!(metrics_label(&list, "open", "ch_0"), "ch_0");
+        assert_eq!(metrics_label(&list, "secret", "ch_2"), "ch_2");
+        assert_eq!(metrics_label(&list, "gone", "ch_3"), "ch_3");
     }
 }

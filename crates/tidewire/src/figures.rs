@@ -1,5 +1,6 @@
 //! The figures of the process, gathered for `/metrics`.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -18,9 +19,21 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// The OpenMetrics text.
-    pub(crate) fn render(&self, live: &Live, viewers: &Viewers) -> String {
-        let broadcasts = live.broadcasts();
+    /// The OpenMetrics text. `label` says what stands for a channel there.
+    pub(crate) fn render(
+        &self,
+        live: &Live,
+        viewers: &Viewers,
+        label: impl Fn(&Broadcast) -> String,
+    ) -> String {
+        let broadcasts: Vec<Labelled> = live
+            .broadcasts()
+            .into_iter()
+            .map(|broadcast| Labelled {
+                channel: label(&broadcast),
+                broadcast,
+            })
+            .collect();
         let mut families = vec![
             Family::gauge(
                 "tidewire_streams",
@@ -176,11 +189,25 @@ fn histogram(histogram: &Histogram) -> HistogramRow {
     }
 }
 
-fn stream_labels(broadcast: &Broadcast) -> Labels {
-    vec![("channel", broadcast.stream.channel().to_owned())]
+/// A broadcast, and what stands for its channel.
+struct Labelled {
+    channel: String,
+    broadcast: Arc<Broadcast>,
 }
 
-fn stream_families(broadcasts: &[Arc<Broadcast>], viewers: &Viewers) -> Vec<Family> {
+impl Deref for Labelled {
+    type Target = Broadcast;
+
+    fn deref(&self) -> &Broadcast {
+        &self.broadcast
+    }
+}
+
+fn stream_labels(broadcast: &Labelled) -> Labels {
+    vec![("channel", broadcast.channel.clone())]
+}
+
+fn stream_families(broadcasts: &[Labelled], viewers: &Viewers) -> Vec<Family> {
     let gauge = |name, help, value: &dyn Fn(&Broadcast) -> f64| {
         let rows = broadcasts
             .iter()
@@ -272,7 +299,7 @@ fn stream_families(broadcasts: &[Arc<Broadcast>], viewers: &Viewers) -> Vec<Fami
     ]
 }
 
-fn encoder_families(broadcasts: &[Arc<Broadcast>]) -> Vec<Family> {
+fn encoder_families(broadcasts: &[Labelled]) -> Vec<Family> {
     let (mut speed, mut lag, mut rungs, mut dropped, mut restarts) = (vec![], vec![], vec![], vec![], vec![]);
     for broadcast in broadcasts {
         let ladder = broadcast.ladder();

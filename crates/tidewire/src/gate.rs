@@ -2,9 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use ingest::{AuthorizeFuture, Authorized, Authorizer, Refusal, RtmpServer};
+use ingest::{AuthorizeFuture, Authorized, Authorizer, LivePublisher, Peer, Refusal, RtmpServer};
 use platform::{KeyRefusal, Platform};
+
+/// The keys of live publishers are looked at this often even if nothing changed: they expire, and the database may have
+/// been busy when it was asked.
+const CHECK_EVERY: Duration = Duration::from_secs(15);
 
 /// Opens channels to those who know a stream key.
 pub(crate) struct Gate {
@@ -18,15 +23,17 @@ impl Gate {
 }
 
 impl Authorizer for Gate {
-    fn authorize_publish<'a>(&'a self, key: &'a str, app: &'a str, peer: SocketAddr) -> AuthorizeFuture<'a> {
+    fn authorize_publish<'a>(&'a self, key: &'a str, _app: &'a str, peer: SocketAddr) -> AuthorizeFuture<'a> {
         Box::pin(async move {
             match self.platform.authorize_publish(key).await {
                 Ok(channel) => Ok(Authorized {
                     channel: channel.name,
+                    channel_id: channel.id,
                     key_id: channel.key_id,
                 }),
                 Err(refusal) => {
-                    tracing::debug!(app, %peer, reason = refusal.code(), "stream key refused");
+                    // Without the application: people put their key there.
+                    tracing::debug!(peer = %Peer(peer), reason = refusal.code(), "stream key refused");
                     Err(sentence(&refusal))
                 }
             }
@@ -44,7 +51,7 @@ fn sentence(refusal: &KeyRefusal) -> Refusal {
     }
 }
 
-/// Ends publishers whose key was revoked or whose channel was removed while they were live.
+/// Ends publishers whose key was revoked or has expired, or whose channel was removed, while they were live.
 pub(crate) async fn close_withdrawn(platform: Platform, rtmp: Arc<RtmpServer>) {
     let mut changes = match platform.changes().await {
         Ok(changes) => changes,
@@ -53,19 +60,30 @@ pub(crate) async fn close_withdrawn(platform: Platform, rtmp: Arc<RtmpServer>) {
             return;
         }
     };
-    while changes.changed().await.is_ok() {
+    // Too long without a change is no error.
+    while !matches!(
+        tokio::time::timeout(CHECK_EVERY, changes.changed()).await,
+        Ok(Err(_))
+    ) {
         for publisher in rtmp.publishers() {
             match platform.check_key(&publisher.key_id).await {
                 Ok(()) | Err(KeyRefusal::Unavailable(_)) => {}
-                Err(refusal) => {
-                    tracing::info!(
-                        channel = publisher.channel,
-                        reason = refusal.code(),
-                        "publisher sent away"
-                    );
-                    rtmp.disconnect(&publisher.channel, &refusal.to_string());
-                }
+                Err(refusal) => send_away(&rtmp, &publisher, &refusal),
             }
         }
+    }
+}
+
+fn send_away(rtmp: &RtmpServer, publisher: &LivePublisher, refusal: &KeyRefusal) {
+    // Keys are never deleted alone.
+    let (reason, sentence) = match refusal {
+        KeyRefusal::Unknown => (
+            "channel_removed",
+            "this channel was removed from the server".to_owned(),
+        ),
+        _ => (refusal.code(), refusal.to_string()),
+    };
+    if rtmp.disconnect(publisher, &sentence) {
+        tracing::info!(channel = publisher.channel, reason, "publisher sent away");
     }
 }

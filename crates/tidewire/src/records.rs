@@ -1,27 +1,28 @@
 //! Writes every stream's states into the database, so that what happened is known after it is over.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use deliver::Shutdown;
 use hub::{Registry, Stream, StreamEvent, StreamState};
 use media::{MediaKind, TrackConfig};
 use platform::{Platform, SourceFacts};
 
-/// Follows the registry. Runs as long as the process; a write that fails is logged and does not hold up the next one.
-pub(crate) async fn record(registry: Arc<Registry>, platform: Platform) {
+/// Follows the registry until `last` is given and all that happened before it is written. A write that fails is logged
+/// and does not hold up the next one.
+pub(crate) async fn record(registry: Arc<Registry>, platform: Platform, last: Shutdown) {
     let mut events = registry.events();
-    let mut channel_ids: BTreeMap<String, String> = BTreeMap::new();
     loop {
-        let (stream, state) = match events.next().await {
+        let event = tokio::select! {
+            biased;
+            event = events.next() => event,
+            () = last.triggered() => return,
+        };
+        let (stream, state) = match event {
             StreamEvent::Opened(stream) => {
                 let state = stream.state();
                 (stream, state)
             }
             StreamEvent::StateChanged(stream, state) => (stream, state),
-            StreamEvent::Ended(stream) => {
-                channel_ids.remove(stream.channel());
-                continue;
-            }
             StreamEvent::Missed { events } => {
                 tracing::warn!(
                     events,
@@ -31,30 +32,21 @@ pub(crate) async fn record(registry: Arc<Registry>, platform: Platform) {
             }
             _ => continue,
         };
-        let channel_id = match channel_ids.get(stream.channel()) {
-            Some(id) => id.clone(),
-            None => match platform.channel(stream.channel()).await {
-                Ok(channel) => {
-                    channel_ids.insert(channel.name, channel.id.clone());
-                    channel.id
-                }
-                Err(error) => {
-                    tracing::warn!(channel = stream.channel(), %error, "the stream's state was not recorded");
-                    continue;
-                }
-            },
-        };
         let written = platform
             .record_stream_state(
-                &channel_id,
+                stream.owner(),
                 stream.id(),
                 state_name(state),
                 Some(&facts(&stream)),
                 None,
             )
             .await;
-        if let Err(error) = written {
-            tracing::warn!(channel = stream.channel(), %error, "the stream's state was not recorded");
+        match written {
+            // Its records went with the channel.
+            Ok(_) | Err(platform::Error::ChannelNotFound { .. }) => {}
+            Err(error) => {
+                tracing::warn!(channel = stream.channel(), %error, "the stream's state was not recorded");
+            }
         }
     }
 }

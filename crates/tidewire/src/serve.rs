@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use api::{Api, ApiOptions};
-use deliver::{Cores, Counters, Server, ServerConfig, TlsFiles};
+use deliver::{Cores, Counters, Server, ServerConfig, Shutdown, TlsFiles};
 use hub::Registry;
 use ingest::{IngestStats, RtmpServer};
 use live::{EncoderState, Encoders, Live, LiveConfig};
@@ -13,9 +13,11 @@ use media::Clock;
 use package::PackageConfig;
 use platform::Platform;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use transcode::LadderLimits;
 
-use crate::config::{HttpConfig, StreamingConfig, ValidatedConfig};
+use crate::config::{StreamingConfig, ValidatedConfig};
 use crate::directory::Directory;
 use crate::exit::Exit;
 use crate::figures::Figures;
@@ -26,6 +28,8 @@ use crate::{encoders, gate, records};
 const PUBLISHERS_LEAVE: Duration = Duration::from_secs(2);
 /// How long streams have to package what they hold.
 const STREAMS_END: Duration = Duration::from_secs(3);
+/// How long the database has to write what it was given: longer than it waits for another process's lock.
+const DATABASE_CLOSES: Duration = Duration::from_secs(7);
 /// How long threads have to end.
 const THREADS_END: Duration = Duration::from_secs(2);
 
@@ -64,23 +68,33 @@ async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
         handles,
     );
     tokio::spawn(Arc::clone(&live).run());
-    tokio::spawn(records::record(Arc::clone(&registry), platform.clone()));
+    let last_record = Shutdown::new();
+    let recording = tokio::spawn(records::record(
+        Arc::clone(&registry),
+        platform.clone(),
+        last_record.clone(),
+    ));
 
     let ingest_stats = Arc::new(IngestStats::default());
     let rtmp = start_rtmp(&config, &cores, &registry, &platform, clock, &ingest_stats)?;
     tokio::spawn(gate::close_withdrawn(platform.clone(), Arc::clone(&rtmp)));
 
-    let http = start_http(
-        &config.http,
-        &config.streaming,
-        &cores,
-        &live,
-        &platform,
-        ingest_stats,
-    )?;
+    let (api, http) = start_http(&config, &cores, &live, &platform, ingest_stats)?;
     announce(&config, &http);
     wait_for_signal().await?;
-    shut_down(&registry, &rtmp, http, &platform, cores).await;
+    Ending {
+        registry,
+        live,
+        rtmp,
+        api,
+        http,
+        recording,
+        last_record,
+        platform,
+        cores,
+    }
+    .run()
+    .await;
     Ok(())
 }
 
@@ -166,13 +180,13 @@ fn start_rtmp(
 }
 
 fn start_http(
-    config: &HttpConfig,
-    streaming: &StreamingConfig,
+    config: &ValidatedConfig,
     cores: &Cores,
     live: &Arc<Live>,
     platform: &Platform,
     ingest: Arc<IngestStats>,
-) -> Result<Server, Exit> {
+) -> Result<(Api, Server), Exit> {
+    let (config, streaming) = (&config.http, &config.streaming);
     let limits = deliver::Limits {
         connections_max: config.connections_max,
         connections_per_address_max: config.connections_per_address_max,
@@ -185,9 +199,9 @@ fn start_http(
     };
     let directory = Directory::new(Arc::clone(live), Arc::clone(&counters.viewers), figures);
     tokio::spawn(Arc::clone(&directory).forward_changes());
-    let (follower, database) = (Arc::clone(&directory), platform.clone());
+    let following = Arc::clone(&directory).follow(platform.clone());
     tokio::spawn(async move {
-        if let Err(error) = follower.follow(database).await {
+        if let Err(error) = following.await {
             tracing::error!(%error, "the list of channels cannot be followed");
         }
     });
@@ -210,8 +224,9 @@ fn start_http(
             ..deliver::Timing::default()
         },
     };
-    Server::start(server, cores, directory, api.router(), &counters)
-        .map_err(|error| Exit::start(error.to_string()))
+    let server = Server::start(server, cores, directory, api.router(), &counters)
+        .map_err(|error| Exit::start(error.to_string()))?;
+    Ok((api, server))
 }
 
 fn announce(config: &ValidatedConfig, http: &Server) {
@@ -243,35 +258,55 @@ async fn wait_for_signal() -> Result<(), Exit> {
     Ok(())
 }
 
-/// Publishers are told first, then their streams are packaged to the end, then viewers are let go.
-async fn shut_down(
-    registry: &Arc<Registry>,
-    rtmp: &RtmpServer,
+/// All that has to end in order.
+struct Ending {
+    registry: Arc<Registry>,
+    live: Arc<Live>,
+    rtmp: Arc<RtmpServer>,
+    api: Api,
     http: Server,
-    platform: &Platform,
+    recording: JoinHandle<()>,
+    last_record: Shutdown,
+    platform: Platform,
     cores: Cores,
-) {
-    tracing::info!("shutting down: publishers are told to come back, segments are closed");
-    registry.drain();
-    rtmp.drain();
-    wait_until(PUBLISHERS_LEAVE, || rtmp.publishers().is_empty()).await;
-    for stream in registry.streams() {
-        stream.set_state(hub::StreamState::Ended);
-        stream.source().end();
+}
+
+impl Ending {
+    /// Publishers are told first, then their streams are packaged to the end, then viewers are let go, who get the last
+    /// playlists meanwhile.
+    async fn run(self) {
+        tracing::info!("shutting down: publishers are told to come back, segments are closed");
+        self.registry.drain();
+        self.rtmp.drain();
+        wait_until(PUBLISHERS_LEAVE, || self.rtmp.publishers().is_empty()).await;
+        for stream in self.registry.streams() {
+            stream.set_state(hub::StreamState::Ended);
+        }
+        let broadcasts = self.live.broadcasts();
+        wait_until(STREAMS_END, || {
+            broadcasts.iter().all(|broadcast| broadcast.window.is_ended())
+        })
+        .await;
+        self.api.close();
+        self.http.stop().await;
+        self.last_record.trigger();
+        let written = async {
+            // A panic there has been said.
+            let _ = self.recording.await;
+            self.platform.close().await
+        };
+        match timeout(DATABASE_CLOSES, written).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the database was not closed in order"),
+            Err(_) => {
+                tracing::warn!("the database did not close in time; the last states may not be recorded")
+            }
+        }
+        if !self.cores.stop(THREADS_END) {
+            tracing::warn!("some threads had to be left behind");
+        }
+        tracing::info!("ended");
     }
-    let streams = registry.streams();
-    wait_until(STREAMS_END, || {
-        streams.iter().all(|stream| Arc::strong_count(stream) <= 4)
-    })
-    .await;
-    http.stop().await;
-    if let Err(error) = platform.close().await {
-        tracing::warn!(%error, "the database was not closed in order");
-    }
-    if !cores.stop(THREADS_END) {
-        tracing::warn!("some threads had to be left behind");
-    }
-    tracing::info!("ended");
 }
 
 async fn wait_until(limit: Duration, done: impl Fn() -> bool) {
@@ -281,5 +316,5 @@ async fn wait_until(limit: Duration, done: impl Fn() -> bool) {
         }
     };
     // Whoever has not gone by then is cut off.
-    let _ = tokio::time::timeout(limit, ended).await;
+    let _ = timeout(limit, ended).await;
 }

@@ -11,6 +11,7 @@ const SECOND: u64 = 1_000_000;
 
 pub(crate) fn info() -> PublisherInfo {
     PublisherInfo {
+        owner: "ch_1".to_owned(),
         protocol: "rtmp",
         peer: "192.0.2.1:50000".to_owned(),
         encoder: None,
@@ -114,6 +115,28 @@ fn a_withdrawn_publisher_takes_its_stream_along() {
     registry.handle_timeout(2 * SECOND);
     assert!(registry.stream("demo").is_some());
     assert_eq!(registry.poll_timeout(), None);
+}
+
+#[test]
+fn a_stream_is_continued_by_its_owner_only() {
+    let registry = Registry::new(Limits::default());
+    let mut events = registry.events();
+    let other = || PublisherInfo {
+        owner: "ch_2".to_owned(),
+        ..info()
+    };
+    let first = registry.publish("demo", info(), 0).unwrap();
+    assert!(registry.publish("demo", other(), SECOND).is_err());
+    let old = Arc::clone(first.stream());
+    first.finish(2 * SECOND);
+    let second = registry.publish("demo", other(), 3 * SECOND).unwrap();
+    assert_eq!(
+        log(&mut events),
+        "opened demo, reconnecting, ended, over, opened demo"
+    );
+    assert_eq!((old.owner(), second.stream().owner()), ("ch_1", "ch_2"));
+    assert_ne!(second.stream().id(), old.id());
+    assert_eq!(registry.streams().len(), 1);
 }
 
 #[test]

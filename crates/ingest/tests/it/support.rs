@@ -29,6 +29,7 @@ impl Authorizer for Keys {
             match key.strip_prefix("KEY-") {
                 Some(channel) if app == "live" => Ok(Authorized {
                     channel: channel.to_owned(),
+                    channel_id: format!("ch-{channel}"),
                     key_id: format!("id-{channel}"),
                 }),
                 _ => Err(Refusal::wrong_key(WRONG_KEY)),

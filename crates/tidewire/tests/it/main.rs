@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used, reason = "a test helper has nobody to hand an error to")]
 
 mod cli;
+mod serve;
 mod shell;

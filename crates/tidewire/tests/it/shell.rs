@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -66,10 +67,11 @@ impl Shell {
         // A server that cannot start ends, and with it its standard error.
         let ready = lines.by_ref().map_while(Result::ok).any(|line| {
             said.push_str(&line);
+            said.push('\n');
             line.contains("ready")
         });
-        let server = Server(child);
-        assert!(ready, "{said}");
+        let server = Server { child, said };
+        assert!(ready, "{}", server.said);
         // Read on, so that it never waits for room in the pipe.
         std::thread::spawn(move || lines.for_each(drop));
         server
@@ -116,18 +118,52 @@ impl Shell {
 }
 
 /// A running server; killed when it is dropped.
-pub(crate) struct Server(Child);
+pub(crate) struct Server {
+    child: Child,
+    /// Its log up to the line that says that it is ready.
+    said: String,
+}
 
 impl Server {
     pub(crate) fn id(&self) -> u32 {
-        self.0.id()
+        self.child.id()
+    }
+
+    /// Where it listens for `HTTP` or `RTMP`.
+    pub(crate) fn address(&self, protocol: &str) -> SocketAddr {
+        let line = self
+            .said
+            .lines()
+            .find(|line| line.contains(&format!(" {protocol}: ")));
+        let (_, address) = line.unwrap().rsplit_once("address=").unwrap();
+        address.trim().parse().unwrap()
+    }
+
+    /// The body of the answer to a GET, whatever its status.
+    pub(crate) fn get(&self, path: &str) -> String {
+        let mut socket = TcpStream::connect(self.address("HTTP")).unwrap();
+        write!(
+            socket,
+            "GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    /// Asks it to end, and waits until it has; its exit code.
+    pub(crate) fn terminate(mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.child.wait().unwrap().code()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
