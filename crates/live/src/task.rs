@@ -161,11 +161,11 @@ impl StreamTask {
         if let Poll::Ready(item) = self.source.poll_next(context) {
             return Poll::Ready(Wake::Source(item));
         }
-        if let Some(events) = &mut self.ladder_events {
-            if let Poll::Ready((ladder, event)) = events.as_mut().poll(context) {
-                self.ladder_events = None;
-                return Poll::Ready(Wake::Ladder(ladder, event));
-            }
+        if let Some(events) = &mut self.ladder_events
+            && let Poll::Ready((ladder, event)) = events.as_mut().poll(context)
+        {
+            self.ladder_events = None;
+            return Poll::Ready(Wake::Ladder(ladder, event));
         }
         if Pin::new(&mut self.encoders_changed).poll(context).is_ready() {
             self.encoders_changed = self.encoders.changed();

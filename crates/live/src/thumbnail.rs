@@ -15,7 +15,14 @@ pub(crate) const SEGMENTS_PER_THUMBNAIL: u64 = 5;
 /// The last picture, and the lock that lets only one be made at a time.
 #[derive(Default)]
 pub(crate) struct Thumbnails {
-    last: Mutex<Option<(u64, Bytes)>>,
+    last: Mutex<Last>,
+}
+
+#[derive(Default)]
+struct Last {
+    /// The version last tried.
+    version: Option<u64>,
+    picture: Option<Bytes>,
 }
 
 impl Thumbnails {
@@ -25,24 +32,29 @@ impl Thumbnails {
         window: &Arc<LiveWindow>,
         transcoder: Option<&Transcoder>,
     ) -> Option<Bytes> {
+        let version = version(window).filter(|_| transcoder.is_some());
+        self.of_version(version, async || {
+            let (init, part, _) = newest(window)?;
+            let made = transcoder?.thumbnail(init, part, WIDTH).await;
+            made.inspect_err(|error| tracing::debug!(channel = window.channel(), %error, "no thumbnail"))
+                .ok()
+        })
+        .await
+    }
+
+    /// Makes the picture of a version once, also if that fails: many may ask, and the next version comes soon.
+    async fn of_version(
+        &self,
+        version: Option<u64>,
+        make: impl AsyncFnOnce() -> Option<Bytes>,
+    ) -> Option<Bytes> {
         let mut last = self.last.lock().await;
-        let current = newest(window);
-        if let Some((version, picture)) = last.as_ref() {
-            if current.as_ref().is_none_or(|(_, _, now)| now == version) {
-                return Some(picture.clone());
-            }
+        if version.is_some() && last.version != version {
+            let made = make().await;
+            last.version = version;
+            last.picture = made.or(last.picture.take());
         }
-        let (init, part, version) = current?;
-        match transcoder?.thumbnail(init, part, WIDTH).await {
-            Ok(picture) => {
-                *last = Some((version, picture.clone()));
-                Some(picture)
-            }
-            Err(error) => {
-                tracing::debug!(channel = window.channel(), %error, "no thumbnail");
-                last.as_ref().map(|(_, picture)| picture.clone())
-            }
-        }
+        last.picture.clone()
     }
 }
 
@@ -60,4 +72,29 @@ fn newest(window: &LiveWindow) -> Option<(Bytes, Bytes, u64)> {
         .min_by_key(|log| log.info().map_or(u64::MAX, |info| info.average_bitrate))?;
     let (init, part, msn) = log.latest_sync_part()?;
     Some((init, part, msn / SEGMENTS_PER_THUMBNAIL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_version_is_tried_once() {
+        let thumbnails = Thumbnails::default();
+        let picture = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
+        let never = async || -> Option<Bytes> { panic!("made again") };
+        assert_eq!(thumbnails.of_version(None, never).await, None);
+        assert_eq!(thumbnails.of_version(Some(0), async || None).await, None);
+        assert_eq!(thumbnails.of_version(Some(0), never).await, None);
+        assert_eq!(
+            thumbnails.of_version(Some(1), async || picture("one")).await,
+            picture("one")
+        );
+        assert_eq!(thumbnails.of_version(Some(1), never).await, picture("one"));
+        assert_eq!(
+            thumbnails.of_version(Some(2), async || None).await,
+            picture("one")
+        );
+        assert_eq!(thumbnails.of_version(None, never).await, picture("one"));
+    }
 }

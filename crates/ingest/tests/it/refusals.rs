@@ -269,7 +269,7 @@ async fn nonsense_in_tags_is_counted_then_ends_the_connection() {
     }
     socket.write_all(&out).await.unwrap();
     server.wait_closed(CloseReason::BadMedia, 1).await;
-    assert_eq!(server.server.stats().media_faults(ingest::MediaFault::BadTag), 11);
+    assert_eq!(server.server.stats().media_faults(MediaFault::BadTag), 11);
     // An Enhanced RTMP tag: told what to do.
     let (mut socket, mut client) = publish(&server, "KEY-b").await.unwrap();
     let mut out = BytesMut::new();
