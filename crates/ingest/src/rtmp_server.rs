@@ -19,6 +19,8 @@ use crate::{Authorizer, CloseReason, IngestStats, Limits};
 
 /// Pause after a failed `accept`: without file descriptors it fails again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A failing `accept` is logged this often: peers can keep it failing.
+const ACCEPT_SILENCE: Duration = Duration::from_secs(10);
 const BACKLOG: i32 = 1024;
 
 /// Takes publishers over RTMP. Shared by all runtimes that serve one of its listeners.
@@ -88,6 +90,7 @@ impl RtmpServer {
         let listener = TcpListener::from_std(listener)?;
         let mut drain = self.drain.subscribe();
         let mut sessions = JoinSet::new();
+        let mut silent_until = Instant::now();
         loop {
             tokio::select! {
                 biased;
@@ -97,7 +100,10 @@ impl RtmpServer {
                     Ok((socket, peer)) => self.take(&mut sessions, socket, peer),
                     Err(error) => {
                         self.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
-                        tracing::warn!(%error, "RTMP connection not accepted");
+                        if Instant::now() >= silent_until {
+                            silent_until = Instant::now() + ACCEPT_SILENCE;
+                            tracing::warn!(%error, "RTMP connections are not accepted; the counter has them all");
+                        }
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },

@@ -13,6 +13,7 @@ mod broadcast;
 mod encoders;
 mod kept;
 mod rungs;
+mod seldom;
 mod sentences;
 mod supervisor;
 mod task;

@@ -16,6 +16,7 @@ use transcode::{AudioToAac, LadderEvent, LadderSpec, VideoLadder};
 use crate::alarm::Alarm;
 use crate::kept::Kept;
 use crate::rungs::FeedSink;
+use crate::seldom::Seldom;
 use crate::{Broadcast, EncoderState, Encoders, LiveConfig, sentences};
 
 /// Name of the rendition that carries the publisher's own pictures.
@@ -44,6 +45,16 @@ enum Wake {
     EncodersChanged,
     NoticesChanged,
     Deadline,
+}
+
+/// What a publisher or a slow machine can cause with every segment.
+#[derive(Default)]
+struct Lines {
+    behind: Seldom,
+    forced_cut: Seldom,
+    gap: Seldom,
+    refused: Seldom,
+    discontinuity: Seldom,
 }
 
 struct Rung {
@@ -83,6 +94,7 @@ pub(crate) struct StreamTask {
     clock_set_us: Option<Micros>,
     trouble_until: Option<Micros>,
     presence_said: bool,
+    lines: Lines,
     is_playable: bool,
 }
 
@@ -122,6 +134,7 @@ impl StreamTask {
             clock_set_us: None,
             trouble_until: None,
             presence_said: false,
+            lines: Lines::default(),
             is_playable: false,
             broadcast,
         }
@@ -214,11 +227,14 @@ impl StreamTask {
             Item::Sample(MediaKind::Audio, sample) => self.push_audio(sample, now),
             Item::Discontinuity => self.discontinuity(now),
             Item::Skipped { samples } => {
-                tracing::warn!(
-                    channel = self.channel(),
-                    samples,
-                    "packaging fell behind its source"
-                );
+                if let Some(left_out) = self.lines.behind.may(now) {
+                    tracing::warn!(
+                        channel = self.channel(),
+                        samples,
+                        left_out,
+                        "packaging fell behind its source"
+                    );
+                }
                 self.discontinuity(now);
             }
             Item::End => {}
@@ -530,17 +546,27 @@ impl StreamTask {
                     }
                 }
                 Notice::ForcedCut { msn } => {
-                    tracing::warn!(channel, msn, "no keyframe in time");
+                    if let Some(left_out) = self.lines.forced_cut.may(now) {
+                        tracing::warn!(channel, msn, left_out, "no keyframe in time");
+                    }
                     sentences::forced_cut(board);
                 }
-                Notice::Gap { rendition, msn } => tracing::warn!(channel, rendition, msn, "segment missing"),
+                Notice::Gap { rendition, msn } => {
+                    if let Some(left_out) = self.lines.gap.may(now) {
+                        tracing::warn!(channel, rendition, msn, left_out, "segment missing");
+                    }
+                }
                 Notice::Unsupported { rendition, reason } => {
-                    tracing::warn!(channel, rendition, reason, "track refused");
+                    if let Some(left_out) = self.lines.refused.may(now) {
+                        tracing::warn!(channel, rendition, reason, left_out, "track refused");
+                    }
                     let text = format!("The {rendition} track cannot be offered: {reason}.");
                     board.set(sentences::TRACK_UNSUPPORTED, Severity::Error, text);
                 }
                 Notice::Discontinuity { msn } => {
-                    tracing::info!(channel, msn, "discontinuity");
+                    if let Some(left_out) = self.lines.discontinuity.may(now) {
+                        tracing::info!(channel, msn, left_out, "discontinuity");
+                    }
                     self.trouble_until.get_or_insert(now + TROUBLE_SHOWN_US);
                 }
             }
