@@ -259,7 +259,9 @@ impl Asked<'_> {
     async fn playlist(&mut self, log: &RenditionLog, ask: Directives) -> Result<Response<Body>, Problem> {
         let text = self.wait(|| log.playlist(ask.msn, ask.part, ask.skip)).await?;
         let cache = &self.core.shared.cache;
-        let lifetime = if ask.msn.is_some() {
+        // An ended log answers whatever is asked for. Playlists have no stream in their names: the next stream of the channel
+        // will mean something else by the same URL.
+        let lifetime = if ask.msn.is_some() && !log.is_ended() {
             &cache.blocking
         } else {
             &cache.current
