@@ -186,8 +186,9 @@ fn tail(out: &mut String, snapshot: &Snapshot, siblings: &[Arc<RenditionLog>], i
                 "#EXT-X-RENDITION-REPORT:URI=\"../{}/playlist.m3u8\",LAST-MSN={msn}",
                 sibling.name()
             );
-            let _ = part.map(|part| write!(out, ",LAST-PART={part}"));
-            out.push('\n');
+            // LAST-PART is required where there are parts (RFC 8216bis 4.4.5.4). A gap has none: with 0 a client asks for
+            // the part after it, and gets the next segment's first.
+            let _ = writeln!(out, ",LAST-PART={}", part.unwrap_or(0));
         }
     }
 }

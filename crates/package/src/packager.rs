@@ -267,12 +267,18 @@ impl Packager {
         {
             self.decide_video(now);
         }
+        let nothing_comes = self.last_arrival.is_some_and(|last| last + STALL_US <= now);
         for index in 0..self.renditions.len() {
             self.renditions[index].handle_timeout(now);
-            if self
-                .silent_deadline(&self.renditions[index])
-                .is_some_and(|deadline| deadline <= now)
-            {
+            let silent = self.silent_deadline(&self.renditions[index]);
+            if silent.is_none_or(|deadline| deadline > now) {
+                continue;
+            }
+            if nothing_comes {
+                // The publisher is gone, not this rendition: what it had of the segment stays.
+                self.pump_all_held(index, now);
+                self.with_rendition(index, |rendition, context| rendition.end_segment(None, context));
+            } else {
                 self.with_rendition(index, |rendition, context| {
                     rendition.lose();
                     rendition.follow_plan(context);

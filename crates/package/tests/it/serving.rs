@@ -263,3 +263,28 @@ fn rungs_come_and_go() {
     assert!(removed.is_ended());
     publisher.world.finish();
 }
+
+#[test]
+fn a_publisher_that_dies_between_picture_and_sound_leaves_no_gap() {
+    let mut publisher = Publisher::new(PackageConfig::default());
+    publisher.run_until(7_900_000);
+    // The IDR of the next segment came, the sound before it did not.
+    while publisher.camera.time_us() < 8_100_000 {
+        publisher.world.push("source", publisher.camera.take());
+    }
+    publisher.world.advance(15_000_000);
+    let audio = publisher.world.window.rendition("audio").unwrap();
+    let Answer::Ready(text) = audio.playlist(None, None, false) else {
+        panic!("the audio playlist is there");
+    };
+    let text = String::from_utf8(text.body.to_vec()).unwrap();
+    assert!(!text.contains("EXT-X-GAP"), "{text}");
+    assert_eq!(text.matches("#EXTINF").count(), 4, "{text}");
+    assert!(
+        publisher
+            .world
+            .notices
+            .iter()
+            .all(|notice| !matches!(notice, package::Notice::Gap { .. }))
+    );
+}
