@@ -6,7 +6,7 @@
 //! not exist yet. Requests are not logged; they are counted in [`HttpStats`], and viewers in [`Viewers`].
 //!
 //! The way of a request: `server` (accept, limits) -> `connection` (watch over its socket) -> `service` (one request, panic
-//! guard, counting) -> `route` -> `media` (hold, validators, ranges) -> `body` (bytes, or a segment as it is made).
+//! guard, counting) -> `route` -> `media_answer` (hold, validators, ranges) -> `body` (bytes, or a segment as it is made).
 //!
 //! It does not make media, does not know users (it asks [`Streams`]), and keeps nothing on disk.
 //!

@@ -245,6 +245,11 @@ impl Registry {
         lock(&self.slots).is_draining = true;
     }
 
+    /// Whether [`drain`](Self::drain) was called.
+    pub fn is_draining(&self) -> bool {
+        lock(&self.slots).is_draining
+    }
+
     /// The publisher of `stream` went away; `now` where that is known.
     pub(crate) fn publisher_gone(&self, stream: &Arc<Stream>, now: Option<Micros>) {
         let mut slots = lock(&self.slots);

@@ -124,6 +124,11 @@ impl Live {
         self.changed.listen()
     }
 
+    /// Whether publishers are taken: not while the process shuts down.
+    pub fn takes_publishers(&self) -> bool {
+        !self.registry.is_draining()
+    }
+
     /// The process's clock.
     pub fn clock(&self) -> Clock {
         self.clock

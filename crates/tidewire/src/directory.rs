@@ -18,7 +18,8 @@ pub(crate) struct Directory {
     live: Arc<Live>,
     viewers: Arc<Viewers>,
     figures: Figures,
-    channels: Mutex<Arc<Vec<Channel>>>,
+    /// As the database sorts them; `None` until it was read.
+    channels: Mutex<Option<Arc<Vec<Channel>>>>,
     changed: Event,
 }
 
@@ -39,7 +40,7 @@ impl Directory {
         loop {
             match platform.list_channels().await {
                 Ok(channels) => {
-                    *self.channels.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(channels);
+                    *self.channels.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(channels));
                     self.changed.notify(usize::MAX);
                 }
                 Err(error) => tracing::warn!(%error, "the list of channels could not be read"),
@@ -50,8 +51,15 @@ impl Directory {
         }
     }
 
+    fn known(&self) -> Option<Arc<Vec<Channel>>> {
+        self.channels
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     fn list(&self) -> Arc<Vec<Channel>> {
-        Arc::clone(&self.channels.lock().unwrap_or_else(PoisonError::into_inner))
+        self.known().unwrap_or_default()
     }
 
     fn find(&self, name: &str) -> Option<Channel> {
@@ -183,6 +191,12 @@ impl api::Directory for Directory {
     }
 
     fn ready(&self) -> Result<(), String> {
+        if !self.live.takes_publishers() {
+            return Err("The server is shutting down.".to_owned());
+        }
+        if self.known().is_none() {
+            return Err("The list of channels has not been read yet.".to_owned());
+        }
         Ok(())
     }
 

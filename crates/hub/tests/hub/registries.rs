@@ -181,7 +181,9 @@ fn limits_and_draining_refuse_in_words() {
     );
     stream.close_feed("720p");
     assert!(rung.is_ended() && stream.feed("720p").is_none() && stream.open_feed("480p").is_ok());
+    assert!(!registry.is_draining());
     registry.drain();
+    assert!(registry.is_draining());
     drop(publisher);
     assert_eq!(
         registry.publish("a", info(), 1).unwrap_err(),

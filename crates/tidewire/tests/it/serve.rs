@@ -186,6 +186,7 @@ fn an_open_page_does_not_hold_up_the_end() {
     let key = new_key(&shell, "channel add stage");
     let server = serve(&shell);
     let publisher = Publisher::new(&server, &key);
+    wait_for("readiness", || (server.get("/readyz") == "ready\n").then_some(()));
     let mut page = TcpStream::connect(server.address("HTTP")).unwrap();
     page.set_read_timeout(Some(PATIENCE)).unwrap();
     page.write_all(b"GET /api/v1/live HTTP/1.1\r\nhost: t\r\n\r\n")
