@@ -2,12 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
+use sqlx::sqlite::SqliteConnection;
 
 use crate::error::Error;
-use crate::store::{Platform, now_ms};
+use crate::store::{Failure, Platform, now_ms};
 
-/// Ended streams that are kept; the oldest go when the server starts.
+/// Ended streams that are kept; the oldest go when the server starts and, by hundreds, while it runs.
 pub const STREAM_RECORDS_MAX: i64 = 10_000;
+
+/// Records beyond the maximum before they are looked through again.
+const RECORDS_SLACK: i64 = 200;
 
 /// Where a stream is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -163,13 +167,19 @@ impl Platform {
                 .bind(state.is_final().then_some(now))
                 .bind(source)
                 .bind(reason)
-                .execute(db)
+                .execute(&mut *db)
                 .await;
                 match outcome {
                     Err(error) if error.as_database_error().is_some_and(|e| e.is_foreign_key_violation()) => {
                         Err(Error::ChannelNotFound { name: channel }.into())
                     }
-                    other => Ok(other?.rows_affected() > 0),
+                    other => {
+                        let is_changed = other?.rows_affected() > 0;
+                        if is_changed && state.is_final() {
+                            forget_oldest(db, RECORDS_SLACK).await?;
+                        }
+                        Ok(is_changed)
+                    }
                 }
             })
         })
@@ -205,15 +215,27 @@ impl Platform {
                 .execute(&mut *db)
                 .await?
                 .rows_affected();
-                sqlx::query(
-                    "DELETE FROM streams WHERE id NOT IN (SELECT id FROM streams ORDER BY started_at DESC LIMIT $1)",
-                )
-                .bind(STREAM_RECORDS_MAX)
-                .execute(&mut *db)
-                .await?;
+                forget_oldest(db, 0).await?;
                 Ok(failed)
             })
         })
         .await
     }
+}
+
+/// Forgets the oldest ended streams if there are more than `slack` beyond the maximum.
+async fn forget_oldest(db: &mut SqliteConnection, slack: i64) -> Result<(), Failure> {
+    let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM streams")
+        .fetch_one(&mut *db)
+        .await?;
+    if count > STREAM_RECORDS_MAX + slack {
+        sqlx::query(
+            "DELETE FROM streams WHERE state IN ('ended', 'failed') \
+             AND id NOT IN (SELECT id FROM streams ORDER BY started_at DESC, id DESC LIMIT $1)",
+        )
+        .bind(STREAM_RECORDS_MAX)
+        .execute(db)
+        .await?;
+    }
+    Ok(())
 }

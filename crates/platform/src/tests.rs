@@ -350,6 +350,31 @@ fn stream_records_follow_the_stream() {
 }
 
 #[test]
+fn stream_records_are_bounded_while_the_server_runs() {
+    let dir = TempDir::new();
+    run(async {
+        let platform = Platform::open(dir.path()).await.unwrap();
+        let channel = platform.create_channel("stage", false).await.unwrap().id;
+        let set = |id, state| platform.record_stream_state(&channel, id, state, None, None);
+        sqlx::query(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10400) \
+             INSERT INTO streams (id, channel_id, state, started_at, updated_at) \
+             SELECT 'old' || i, $1, CASE i WHEN 1 THEN 'live' ELSE 'ended' END, i, i FROM n",
+        )
+        .bind(&channel)
+        .execute(&mut raw(dir.path()).await)
+        .await
+        .unwrap();
+        set("new", StreamState::Live).await.unwrap();
+        set("new", StreamState::Ended).await.unwrap();
+        let left = platform.list_streams(&channel, u32::MAX).await.unwrap();
+        // One is live, however old.
+        assert_eq!(left.len(), 10_001);
+        assert_eq!((left[0].id.as_str(), left[10_000].id.as_str()), ("new", "old1"));
+    });
+}
+
+#[test]
 fn a_crash_leaves_failed_streams() {
     if let Some((dir, _)) = second_process_part() {
         run(async {
