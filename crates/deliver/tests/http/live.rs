@@ -329,7 +329,10 @@ async fn an_ended_stream_answers_what_it_has() {
     // The same URL means the next stream's playlist soon.
     let blocking = "/live/demo/source/playlist.m3u8?_HLS_msn=7&_HLS_part=0";
     let answer = harness.get(blocking).await;
-    assert_eq!((answer.status, answer.header("cache-control")), (200, "public, max-age=1"));
+    assert_eq!(
+        (answer.status, answer.header("cache-control")),
+        (200, "public, max-age=1")
+    );
 }
 
 #[tokio::test]
