@@ -1,5 +1,9 @@
 //! The task of one stream.
 
+mod ladder;
+mod sound;
+mod words;
+
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,16 +12,14 @@ use std::time::Instant;
 
 use event_listener::EventListener;
 use hub::{Item, Reader, Severity, Start};
-use media::ladder::{Source, SourceRung};
-use media::{AudioCodec, Clock, MediaKind, Micros, Sample, Track, TrackConfig};
-use package::{Mode, Notice, Packager, RenditionId, RenditionSpec, Role};
-use transcode::{AudioToAac, LadderEvent, LadderSpec, VideoLadder};
+use media::{Clock, MediaKind, Micros, Sample, Track};
+use package::{Mode, Packager, RenditionId, RenditionSpec, Role};
+use transcode::{AudioToAac, LadderEvent, VideoLadder};
 
 use crate::alarm::Alarm;
 use crate::kept::Kept;
-use crate::rungs::FeedSink;
 use crate::seldom::Seldom;
-use crate::{Broadcast, EncoderState, Encoders, LiveConfig, sentences};
+use crate::{Broadcast, Encoders, LiveConfig, sentences};
 
 /// Name of the rendition that carries the publisher's own pictures.
 const SOURCE: &str = "source";
@@ -264,86 +266,6 @@ impl StreamTask {
         self.say_presence();
     }
 
-    fn set_audio(&mut self, track: Arc<Track>) {
-        let TrackConfig::Audio(config) = &track.config else {
-            return;
-        };
-        if config.codec == AudioCodec::Aac {
-            self.drop_audio_child();
-            self.is_audio_aac = true;
-            self.broadcast.stream.notices().clear(sentences::AUDIO_UNPLAYABLE);
-            let id = self.audio_rendition();
-            self.packager.set_track(id, Arc::clone(&track));
-            self.audio = Some((id, track));
-            self.say_presence();
-            return;
-        }
-        self.is_audio_aac = false;
-        if self.audio_child.is_none() {
-            self.start_audio_child();
-        }
-        if let Some(child) = &self.audio_child {
-            child.input().set_track(&track);
-        }
-    }
-
-    fn audio_rendition(&mut self) -> RenditionId {
-        if let Some((id, _)) = &self.audio {
-            return *id;
-        }
-        let spec = RenditionSpec {
-            name: AUDIO.to_owned(),
-            role: Role::Audio,
-            declared_bitrate: None,
-        };
-        self.packager.add_rendition(spec)
-    }
-
-    /// Sound goes to the packager itself from now on. What the child still says would end the rendition.
-    fn drop_audio_child(&mut self) {
-        if self.audio_child.take().is_some() {
-            self.rungs.retain(|rung| rung.kind != MediaKind::Audio);
-            self.broadcast.stream.close_feed(AUDIO_FEED);
-        }
-    }
-
-    fn start_audio_child(&mut self) {
-        let state = self.encoders.get();
-        let stream = &self.broadcast.stream;
-        if self.audio_children == AUDIO_CHILDREN_MAX {
-            let text =
-                "The encoder keeps changing the format of its sound, which is therefore left out: set AAC.";
-            stream
-                .notices()
-                .set(sentences::AUDIO_UNPLAYABLE, Severity::Warning, text);
-            return;
-        }
-        let feed = stream.open_feed(AUDIO_FEED);
-        let (Some(transcoder), Ok(feed)) = (state.transcoder(), feed) else {
-            let text = "The sound is not AAC and cannot be converted without FFmpeg on the server.";
-            stream
-                .notices()
-                .set(sentences::AUDIO_UNPLAYABLE, Severity::Warning, text);
-            return;
-        };
-        stream.notices().clear(sentences::AUDIO_UNPLAYABLE);
-        let reader = feed.reader(Start::Oldest);
-        let sink = FeedSink::boxed(feed, MediaKind::Audio);
-        let child = transcoder.start_audio(format!("{}/audio", stream.channel()), sink, self.config.ladder);
-        self.broadcast
-            .update_ladder(|view| view.audio = Some(Arc::clone(child.stats())));
-        let id = self.audio_rendition();
-        self.rungs.push(Rung {
-            name: AUDIO_FEED.to_owned(),
-            id,
-            kind: MediaKind::Audio,
-            reader,
-            is_over: false,
-        });
-        self.audio_child = Some(child);
-        self.audio_children += 1;
-    }
-
     fn push_video(&mut self, sample: Arc<Sample>, now: Micros) {
         let Some(id) = self.video.as_ref().map(|(id, _)| *id) else {
             return;
@@ -359,15 +281,6 @@ impl StreamTask {
         if pushed.mode.is_some() && self.mode != pushed.mode {
             self.mode = pushed.mode;
             self.start_ladder();
-        }
-    }
-
-    fn push_audio(&mut self, sample: Arc<Sample>, now: Micros) {
-        self.refresh_clock(now);
-        if let Some(child) = &self.audio_child {
-            child.input().push(sample);
-        } else if let Some((id, _)) = self.audio.as_ref().filter(|_| self.is_audio_aac) {
-            self.packager.push(*id, sample, now);
         }
     }
 
@@ -391,207 +304,6 @@ impl StreamTask {
             .set(sentences::TIMELINE_BROKEN, Severity::Info, text);
     }
 
-    fn handle_rung(&mut self, index: usize, item: Item, now: Micros) {
-        let rung = &mut self.rungs[index];
-        match item {
-            Item::Track(track) => {
-                self.packager.set_track(rung.id, Arc::clone(&track));
-                if rung.kind == MediaKind::Audio {
-                    self.audio = Some((rung.id, track));
-                }
-            }
-            Item::Sample(_, sample) => {
-                self.packager.push(rung.id, sample, now);
-            }
-            Item::Discontinuity | Item::Skipped { .. } => self.packager.rendition_lost(rung.id),
-            Item::End => {
-                rung.is_over = true;
-                self.packager.remove_rendition(rung.id);
-                self.broadcast.stream.close_feed(&rung.name);
-            }
-        }
-    }
-
-    /// Starts the ladder if the mode is known, the encoder stands ready and there is none yet.
-    fn start_ladder(&mut self) {
-        if self.ladder.is_some() || self.ladder_refused {
-            return;
-        }
-        let Some(mode @ (Mode::Source | Mode::Grid)) = self.mode else {
-            return;
-        };
-        let (transcoder, budget) = match self.encoders.get() {
-            EncoderState::Ready { transcoder, budget } => (transcoder, budget),
-            EncoderState::Probing => return,
-            EncoderState::Disabled { .. } | EncoderState::Missing { .. } => {
-                self.refuse_ladder();
-                return;
-            }
-        };
-        let Some((_, track)) = &self.video else { return };
-        let TrackConfig::Video(config) = &track.config else {
-            return;
-        };
-        let source_rung = if mode == Mode::Source {
-            SourceRung::Offered
-        } else {
-            SourceRung::Withheld
-        };
-        let source = Source::from_config(config, None);
-        let admission = budget.admit(&source, &self.config.profiles, source_rung);
-        let stream = Arc::clone(&self.broadcast.stream);
-        sentences::left_out(stream.notices(), &admission.left_out);
-        self.broadcast
-            .update_ladder(|view| view.left_out.clone_from(&admission.left_out));
-        let (frame_rate, track) = (config.frame_rate, Arc::clone(track));
-        let mut sinks = Vec::new();
-        for rung in admission.rungs {
-            let feed = match stream.open_feed(&rung.name) {
-                Ok(feed) => feed,
-                Err(error) => {
-                    tracing::warn!(channel = stream.channel(), rung = rung.name, %error, "no feed for a rung");
-                    continue;
-                }
-            };
-            let spec = RenditionSpec {
-                name: rung.name.clone(),
-                role: Role::Rung,
-                declared_bitrate: Some(rung.bitrate),
-            };
-            let id = self.packager.add_rendition(spec);
-            let reader = feed.reader(Start::Oldest);
-            self.rungs.push(Rung {
-                name: rung.name.clone(),
-                id,
-                kind: MediaKind::Video,
-                reader,
-                is_over: false,
-            });
-            sinks.push((rung, FeedSink::boxed(feed, MediaKind::Video)));
-        }
-        if sinks.is_empty() {
-            self.refuse_ladder();
-            return;
-        }
-        let names: Vec<_> = sinks.iter().map(|(rung, _)| rung.name.as_str()).collect();
-        tracing::info!(
-            channel = stream.channel(),
-            stream = stream.id(),
-            rungs = names.join(","),
-            "ladder started"
-        );
-        let ladder = Arc::new(transcoder.start_ladder(LadderSpec {
-            label: stream.channel().to_owned(),
-            frame_rate,
-            rungs: sinks,
-            permit: Some(admission.permit),
-            limits: self.config.ladder,
-        }));
-        self.broadcast
-            .update_ladder(|view| view.video = Some(Arc::clone(ladder.stats())));
-        let input = ladder.input();
-        input.set_track(&track);
-        for (sample, force_idr) in self.kept.take() {
-            input.push(sample, force_idr);
-        }
-        self.ladder_events = Some(next_event(Arc::clone(&ladder)));
-        self.ladder = Some(ladder);
-    }
-
-    fn refuse_ladder(&mut self) {
-        self.ladder_refused = true;
-        self.kept.clear();
-        self.packager.set_encoder_available(false);
-    }
-
-    fn handle_ladder(&mut self, event: LadderEvent) {
-        let channel = self.broadcast.stream.channel();
-        let board = self.broadcast.stream.notices();
-        match event {
-            LadderEvent::Restarting { reason, text } => {
-                tracing::warn!(channel, reason = reason.label(), text, "encoder restarting");
-                board.set(sentences::ENCODER_RESTARTING, Severity::Warning, text);
-            }
-            LadderEvent::Recovered => {
-                tracing::info!(channel, "encoder recovered");
-                board.clear(sentences::ENCODER_RESTARTING);
-            }
-            LadderEvent::RungsDropped { rungs, text } => {
-                tracing::warn!(channel, rungs = rungs.join(","), text, "rungs dropped");
-                board.set(sentences::RUNGS_DROPPED, Severity::Warning, text);
-                self.broadcast.update_ladder(|view| view.dropped.extend(rungs));
-            }
-            LadderEvent::GaveUp { text } => {
-                tracing::error!(channel, text, "encoding given up");
-                board.clear(sentences::ENCODER_RESTARTING);
-                board.set(sentences::RUNGS_DROPPED, Severity::Error, text);
-                self.ladder = None;
-                self.refuse_ladder();
-            }
-        }
-    }
-
-    fn take_notices(&mut self, now: Micros) {
-        while let Some(notice) = self.packager.poll_notice() {
-            let channel = self.broadcast.stream.channel();
-            let board = self.broadcast.stream.notices();
-            match notice {
-                Notice::ModeDecided { mode, gop_ms } => {
-                    tracing::info!(channel, ?mode, gop_ms, "segment plan decided");
-                    let can_encode = self.encoders.get().may_encode() && !self.config.profiles.is_empty();
-                    sentences::mode_decided(board, mode, gop_ms, can_encode);
-                    if self.mode.is_none() {
-                        self.mode = Some(mode);
-                        self.start_ladder();
-                    }
-                }
-                Notice::ForcedCut { msn } => {
-                    if let Some(left_out) = self.lines.forced_cut.may(now) {
-                        tracing::warn!(channel, msn, left_out, "no keyframe in time");
-                    }
-                    sentences::forced_cut(board);
-                }
-                Notice::Gap { rendition, msn } => {
-                    if let Some(left_out) = self.lines.gap.may(now) {
-                        tracing::warn!(channel, rendition, msn, left_out, "segment missing");
-                    }
-                }
-                Notice::Unsupported { rendition, reason } => {
-                    if let Some(left_out) = self.lines.refused.may(now) {
-                        tracing::warn!(channel, rendition, reason, left_out, "track refused");
-                    }
-                    let text = format!("The {rendition} track cannot be offered: {reason}.");
-                    board.set(sentences::TRACK_UNSUPPORTED, Severity::Error, text);
-                }
-                Notice::Discontinuity { msn } => {
-                    if let Some(left_out) = self.lines.discontinuity.may(now) {
-                        tracing::info!(channel, msn, left_out, "discontinuity");
-                    }
-                    self.trouble_until.get_or_insert(now + TROUBLE_SHOWN_US);
-                }
-            }
-        }
-    }
-
-    fn say_encoders(&mut self) {
-        let state = self.encoders.get();
-        let board = self.broadcast.stream.notices();
-        board.clear(sentences::ENCODER_PROBING);
-        board.clear(sentences::ENCODER_MISSING);
-        match &state {
-            EncoderState::Probing => {
-                let text =
-                    "This server is still measuring what it can encode; more qualities follow in a moment.";
-                board.set(sentences::ENCODER_PROBING, Severity::Info, text);
-            }
-            EncoderState::Missing { text } => sentences::encoder_missing(board, text),
-            EncoderState::Ready { .. } | EncoderState::Disabled { .. } => {}
-        }
-        let may_encode = state.may_encode() && !self.config.profiles.is_empty();
-        self.packager
-            .set_encoder_available(may_encode && !self.ladder_refused);
-    }
-
     /// Gives the packager the wall clock of media 0, which slews as the hub learns the publisher's clock.
     fn refresh_clock(&mut self, now: Micros) {
         if self.clock_set_us.is_some_and(|at| now < at + CLOCK_EVERY_US) {
@@ -602,29 +314,6 @@ impl StreamTask {
             let media0_utc_ms = self.clock.unix_ms(now) - media_us.div_euclid(1000);
             self.packager.set_clock(media0_utc_ms);
             self.clock_set_us = Some(now);
-        }
-    }
-
-    fn pass_time(&mut self, now: Micros) {
-        let board = self.broadcast.stream.notices();
-        if self.trouble_until.is_some_and(|until| now >= until) {
-            self.trouble_until = None;
-            board.clear(sentences::TIMELINE_BROKEN);
-        }
-        if now >= self.opened_us + PRESENCE_AFTER_US {
-            self.presence_said = true;
-            self.say_presence();
-        }
-    }
-
-    /// Says what the broadcast lacks, once it had time to show what it has.
-    fn say_presence(&self) {
-        let (video, audio) = (
-            self.video.is_some(),
-            self.audio.is_some() || self.audio_child.is_some(),
-        );
-        if self.presence_said && (video || audio) {
-            sentences::presence(self.broadcast.stream.notices(), video, audio);
         }
     }
 
