@@ -3,7 +3,7 @@
 /// Bounds of one [`Feed`](crate::Feed)'s ring.
 ///
 /// Worst case of memory: `bytes_max` of payload + `samples_max` x about 200 bytes (entry, `Arc<Sample>`, `Bytes`).
-/// With the defaults 32 MiB + 1.6 MiB; a 1.1 Mb/s stream with a 2 s GOP holds `keep_us` of media, about 0.6 MB.
+/// With the defaults 32 MiB + 1.6 MiB; a 1.1 Mb/s stream with a 2 s GOP holds `keep_us` of media, about 0.3 MB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeedLimits {
     /// Payload bytes in the ring. The newest sample stays even when it alone is larger. Default 32 MiB.
@@ -13,7 +13,7 @@ pub struct FeedLimits {
     /// Media time from the oldest to the newest sample, holes counted as one second each, microseconds. Default 30 s.
     pub span_max_us: u64,
     /// What is older than this and older than the last sync sample leaves the ring: the slack of a reader that lags.
-    /// Microseconds, default 4 s.
+    /// Microseconds, default 2 s.
     pub keep_us: u64,
 }
 
@@ -23,7 +23,7 @@ impl Default for FeedLimits {
             bytes_max: 32 << 20,
             samples_max: 8192,
             span_max_us: 30_000_000,
-            keep_us: 4_000_000,
+            keep_us: 2_000_000,
         }
     }
 }

@@ -23,12 +23,15 @@ impl Alarm {
         }
     }
 
-    /// Sets it to `at`, whose instant is `deadline`, unless it is set to that or an earlier time.
-    pub(crate) fn set(&mut self, at: Micros, deadline: impl FnOnce() -> Instant) {
+    /// Sets it to `at`, whose instant is `deadline`, unless it is set to that or an earlier time. True if it was not set:
+    /// then it must be polled to wake the task. (A timer that is moved keeps the waker of its last poll.)
+    pub(crate) fn set(&mut self, at: Micros, deadline: impl FnOnce() -> Instant) -> bool {
+        let was_off = self.at.is_none();
         if self.at.is_none_or(|set| at < set) {
             self.at = Some(at);
             self.sleep.as_mut().reset(deadline());
         }
+        was_off
     }
 
     /// Ready when the time has come that it was set to; then it is not set any more.

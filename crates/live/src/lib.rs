@@ -12,6 +12,7 @@ mod alarm;
 mod broadcast;
 mod encoders;
 mod kept;
+mod looks;
 mod rungs;
 mod seldom;
 mod sentences;

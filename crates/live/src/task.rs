@@ -18,6 +18,7 @@ use transcode::{AudioToAac, LadderEvent, VideoLadder};
 
 use crate::alarm::Alarm;
 use crate::kept::Kept;
+use crate::looks::Looks;
 use crate::seldom::Seldom;
 use crate::{Broadcast, Encoders, LiveConfig, sentences};
 
@@ -92,6 +93,7 @@ pub(crate) struct StreamTask {
     kept: Kept,
     rungs: Vec<Rung>,
     alarm: Alarm,
+    looks: Looks,
     opened_us: Micros,
     clock_set_us: Option<Micros>,
     trouble_until: Option<Micros>,
@@ -132,6 +134,7 @@ impl StreamTask {
             kept: Kept::default(),
             rungs: Vec::new(),
             alarm: Alarm::new(),
+            looks: Looks::default(),
             opened_us,
             clock_set_us: None,
             trouble_until: None,
@@ -170,27 +173,39 @@ impl StreamTask {
                 continue;
             }
             if let Poll::Ready(item) = rung.reader.poll_next(context) {
+                self.looks.sampled();
                 return Poll::Ready(Wake::Rung(index, item));
             }
         }
         if let Poll::Ready(item) = self.source.poll_next(context) {
+            self.looks.sampled();
             return Poll::Ready(Wake::Source(item));
+        }
+        if self.looks.may_wait() {
+            return Poll::Pending;
         }
         if let Some(events) = &mut self.ladder_events
             && let Poll::Ready((ladder, event)) = events.as_mut().poll(context)
         {
             self.ladder_events = None;
+            self.looks.renewed();
             return Poll::Ready(Wake::Ladder(ladder, event));
         }
         if Pin::new(&mut self.encoders_changed).poll(context).is_ready() {
             self.encoders_changed = self.encoders.changed();
+            self.looks.renewed();
             return Poll::Ready(Wake::EncodersChanged);
         }
         if Pin::new(&mut self.notices_changed).poll(context).is_ready() {
             self.notices_changed = self.broadcast.stream.notices().changed();
+            self.looks.renewed();
             return Poll::Ready(Wake::NoticesChanged);
         }
-        self.alarm.poll(context).map(|()| Wake::Deadline)
+        let deadline = self.alarm.poll(context).map(|()| Wake::Deadline);
+        if deadline.is_pending() {
+            self.looks.registered();
+        }
+        deadline
     }
 
     fn handle(&mut self, wake: Wake, now: Micros) {
@@ -200,6 +215,7 @@ impl StreamTask {
             Wake::Ladder(ladder, Some(event)) => {
                 self.handle_ladder(event);
                 self.ladder_events = Some(next_event(ladder));
+                self.looks.renewed();
             }
             Wake::Ladder(_, None) => {}
             Wake::EncodersChanged => {
@@ -330,8 +346,12 @@ impl StreamTask {
             .min();
         if let Some(wanted) = wanted {
             let clock = self.clock;
-            self.alarm
+            let is_new = self
+                .alarm
                 .set(wanted, || tokio::time::Instant::from_std(clock.instant(wanted)));
+            if is_new {
+                self.looks.renewed();
+            }
         }
     }
 

@@ -19,6 +19,10 @@ mod metrics;
 mod records;
 mod serve;
 
+/// Parts and samples of all sizes come and go on every core.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     cli::run(std::env::args_os())
 }

@@ -96,6 +96,7 @@ impl StreamTask {
             input.push(sample, force_idr);
         }
         self.ladder_events = Some(next_event(Arc::clone(&ladder)));
+        self.looks.renewed();
         self.ladder = Some(ladder);
     }
 
