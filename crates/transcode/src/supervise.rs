@@ -195,11 +195,11 @@ impl Supervisor {
         };
         let pid = process.id().unwrap_or(0);
         self.shared.stats.pid.store(pid, Relaxed);
+        tracing::debug!(?start, "where the child starts");
         tracing::info!(
-            stream = self.shared.label,
+            channel = self.shared.label,
             pid,
             outputs = outputs.len(),
-            ?start,
             "ffmpeg started"
         );
         let words = LastWords::default();

@@ -86,6 +86,25 @@ fn ten_second_gop_without_ladder_plays_and_is_explained() {
 }
 
 #[test]
+fn one_keyframe_in_thirty_seconds_is_cut_on_a_grid_and_explained() {
+    let (outcome, view) = judge(
+        TWO_RUNGS,
+        &Source {
+            gop: 900,
+            ..Source::default()
+        },
+        24,
+    );
+    assert!(outcome.findings.is_empty(), "{outcome}");
+    assert!(outcome.video_renditions() >= 1, "{outcome}");
+    let notices = view["notices"].as_array().cloned().unwrap_or_default();
+    assert!(
+        notices.iter().any(|notice| notice["code"] == "keyframes_apart"),
+        "{view}"
+    );
+}
+
+#[test]
 fn ten_second_gop_with_ladder_is_cut_on_a_grid() {
     let (outcome, _) = judge(
         TWO_RUNGS,

@@ -208,8 +208,8 @@ fn the_ring_holds_the_last_gop_and_the_slack() {
     let mut reader = feed.reader(Start::LastSync);
     assert!(drain(&mut reader).starts_with("V0 A0 k10000 a10000 p10040"));
     feed.push(Video, sample(Video, 20_000, true, 1));
-    // Now the slack of 4 s counts.
-    assert_eq!(feed.held().1, 201);
+    // Now the slack of 2 s counts.
+    assert_eq!(feed.held().1, 101);
 }
 
 #[test]

@@ -161,7 +161,10 @@ fn metadata_fills_what_the_bit_stream_does_not_say() {
 
 #[test]
 fn coming_back_is_a_discontinuity_on_the_same_timeline() {
-    let registry = Registry::new(Limits::default());
+    let mut limits = Limits::default();
+    // The reader looks only at the end.
+    limits.feed.keep_us = 10_000_000;
+    let registry = Registry::new(limits);
     let mut first = configured(&registry, 0);
     let stream = Arc::clone(first.stream());
     play(&mut first, 0, 10_000, 0, 1_000);
