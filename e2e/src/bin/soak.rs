@@ -64,7 +64,7 @@ fn run() -> Result<bool> {
     let check = std::thread::spawn(move || checker::check(&options));
     let watch = Watch {
         seconds: seconds.saturating_sub(5).max(10),
-        ..Watch::new("hls", server.http, "soak")
+        ..Watch::new("page", server.http, "soak")
     };
     let watching = with_browser.then(|| std::thread::spawn(move || browser::watch(&watch)));
     let start = Instant::now();
