@@ -130,12 +130,18 @@ pub(crate) fn load(file: &Path) -> Result<Clip> {
     for tag in &mut media {
         tag.time_ms -= start;
     }
-    let video = || media.iter().filter(|tag| tag.kind == Kind::Video).map(|tag| tag.time_ms);
+    let video = || {
+        media
+            .iter()
+            .filter(|tag| tag.kind == Kind::Video)
+            .map(|tag| tag.time_ms)
+    };
     let (first, last) = (video().min(), video().max());
     let (first, last) = first.zip(last).context("the file has no pictures")?;
     let intervals = u32::try_from(video().count())?.saturating_sub(1).max(1);
     // A round is as many frame intervals as it has pictures, so that the next round's IDR comes when it is due.
-    let length_ms = (f64::from(last - first) / f64::from(intervals) * f64::from(intervals + 1)).round() as u32;
+    let length_ms =
+        (f64::from(last - first) / f64::from(intervals) * f64::from(intervals + 1)).round() as u32;
     media.retain(|tag| tag.time_ms < length_ms + first);
     Ok(Clip {
         head,
