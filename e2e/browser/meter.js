@@ -21,8 +21,18 @@
     stalls: 0,
     stalledMs: 0,
     switchMs: null,
-    expectHeight(height) {
+    stalledAt: [],
+    /** The next frame of this height ends a switch, which begins now, or with the next click. */
+    expectHeight(height, { fromClick = false } = {}) {
       expected = { height, since: performance.now() };
+      meter.switchMs = null;
+      if (fromClick) addEventListener('click', () => (expected.since = performance.now()), { capture: true, once: true });
+    },
+    /** What follows is measured by itself. */
+    clear() {
+      latencies.length = 0;
+      for (const height of Object.keys(heights)) delete heights[height];
+      Object.assign(meter, { stalls: 0, stalledMs: 0, stalledAt: [] });
     },
     report() {
       const sorted = latencies.map((entry) => entry[1]).sort((a, b) => a - b);
@@ -35,6 +45,7 @@
         dropped: quality?.droppedVideoFrames ?? null,
         stalls: meter.stalls,
         stalled_ms: Math.round(meter.stalledMs),
+        stalled_at_s: meter.stalledAt,
         switch_ms: meter.switchMs === null ? null : Math.round(meter.switchMs),
         heights,
         rate: video?.playbackRate ?? null,
@@ -104,6 +115,7 @@
     } else if (!stalled && now - lastMove > STALL_MS) {
       stalled = true;
       meter.stalls += 1;
+      if (meter.stalledAt.length < 20) meter.stalledAt.push(Math.round((lastMove - meter.firstFrameMs) / 100) / 10);
     }
   }, 10);
 })();

@@ -43,7 +43,10 @@ impl Watch {
 }
 
 /// The browser binary.
-fn chromium() -> Result<PathBuf> {
+///
+/// # Errors
+/// When there is none.
+pub fn chromium() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("TIDEWIRE_CHROMIUM") {
         return Ok(path.into());
     }

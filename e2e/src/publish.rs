@@ -63,6 +63,7 @@ impl Source {
         }
         if self.video.is_some() {
             video_options(&mut command, self.gop, self.b_frames, self.bit_rate);
+            command.args(LOOK_AHEAD);
         }
         if self.audio {
             command.args(["-c:a", "aac", "-b:a", "96k", "-ac", "2"]);
@@ -93,6 +94,9 @@ pub fn ffmpeg() -> Command {
     command
 }
 
+/// What an encoder that is not set for low latency looks ahead, frames.
+pub(crate) const LOOK_AHEAD: [&str; 2] = ["-rc-lookahead", "10"];
+
 pub(crate) fn video_options(command: &mut Command, gop: u32, b_frames: u32, bit_rate: &str) {
     command.args([
         "-pix_fmt",
@@ -104,14 +108,7 @@ pub(crate) fn video_options(command: &mut Command, gop: u32, b_frames: u32, bit_
         "-profile:v",
         "main",
     ]);
-    command.args([
-        "-bf",
-        &b_frames.to_string(),
-        "-rc-lookahead",
-        "10",
-        "-g",
-        &gop.to_string(),
-    ]);
+    command.args(["-bf", &b_frames.to_string(), "-g", &gop.to_string()]);
     command.args(["-keyint_min", &gop.to_string(), "-sc_threshold", "0"]);
     command.args(["-b:v", bit_rate, "-maxrate", bit_rate, "-bufsize", bit_rate]);
 }

@@ -33,6 +33,8 @@ cargo xtask COMMAND
         formatting, clippy, docs, dependency direction, licences, budgets, tree rules
   bench live [--streams N,N,..] [--viewers N] [--seconds S] [--no-nginx]
         CPU and memory per publisher and viewer, beside nginx with its RTMP module
+  bench browser [--rounds N] [--seconds S] [--switches N] [--height H]
+        what a viewer gets in Chromium: first frame, latency glass to glass, stalls, switches by hand
   soak  [--minutes M] [--no-browser]
         a long broadcast with the strict LL-HLS history checker and a browser watching
   web   [--force]

@@ -5,7 +5,8 @@ use media::{MediaTime, Micros};
 /// An affine map from the stream's media time to the process's monotonic clock:
 /// `us = anchor_us + (media - anchor_media) * (1 + ppm / 10^6)`.
 ///
-/// Media 0 lies where the first sample arrived; later values slew by at most 500 ppm towards the earliest arrivals.
+/// Media 0 lies where the least delayed sample of the first seconds would have put it; later values slew by at most 500 ppm
+/// towards the earliest arrivals.
 /// A copy is a snapshot: take one per segment, not one for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockMap {
@@ -40,6 +41,9 @@ impl ClockMap {
 
 /// Arrivals are judged in windows of this length: the least delayed of each counts.
 const WINDOW_US: u64 = 2_000_000;
+/// An encoder that has just connected sends what it gathered meanwhile: its first samples come late by as much as the
+/// connection took. For so long an arrival that is earlier moves the map at once; nothing has been published from it yet.
+const WARM_UP_US: u64 = 2_500_000;
 /// Fastest slew.
 const SLEW_MAX_PPM: i64 = 500;
 /// The time in which an error is to be gone, where the slew suffices.
@@ -54,6 +58,8 @@ pub(crate) struct ClockTracker {
     map: ClockMap,
     first_media_us: i64,
     first_us: Micros,
+    /// How much earlier than the first sample's arrival the map was put.
+    warm_up_us: i64,
     window_began_us: Micros,
     least_error_us: Option<i64>,
     lag_us: i64,
@@ -69,6 +75,7 @@ impl ClockTracker {
             },
             first_media_us: media_us,
             first_us: now,
+            warm_up_us: 0,
             window_began_us: now,
             least_error_us: None,
             lag_us: 0,
@@ -84,17 +91,22 @@ impl ClockTracker {
         self.lag_us
     }
 
-    /// How far the map has been slewed since the first sample.
+    /// How far the map has been slewed since it was settled.
     pub(crate) fn drift_us(&self) -> i64 {
         let media_us = i128::from(self.map.anchor_media_us) - i128::from(self.first_media_us);
         let wall_us = i128::from(self.map.anchor_us) - i128::from(self.first_us);
-        i64::try_from(wall_us - media_us).unwrap_or(0)
+        i64::try_from(wall_us - media_us + i128::from(self.warm_up_us)).unwrap_or(0)
     }
 
     /// Takes note of an arrival. Returns whether a window ended with it (the map may be another one now).
     pub(crate) fn observe(&mut self, media_us: i64, now: Micros) -> bool {
         let due_us = i128::from(self.map.media_us_to_us(media_us));
-        let error_us = i64::try_from(i128::from(now) - due_us).unwrap_or(i64::MAX);
+        let mut error_us = i64::try_from(i128::from(now) - due_us).unwrap_or(i64::MAX);
+        if error_us < 0 && now.saturating_sub(self.first_us) < WARM_UP_US {
+            self.map.anchor_us = self.map.anchor_us.saturating_add_signed(error_us);
+            self.warm_up_us -= error_us;
+            (self.least_error_us, error_us) = (None, 0);
+        }
         self.least_error_us = Some(
             self.least_error_us
                 .map_or(error_us, |least_us| least_us.min(error_us)),
@@ -127,11 +139,11 @@ mod tests {
     /// Feeds 25 arrivals a second for `seconds`; the media clock runs `ppm` fast, each arrival is `delay(n)` late.
     fn run(tracker: &mut ClockTracker, seconds: u64, ppm: i64, delay: impl Fn(u64) -> u64) -> (i64, i64) {
         let (mut worst_us, mut last_us) = (0, 0);
-        let mut previous = tracker.map();
         for number in 1..seconds * 25 {
             let wall_us = number * 40_000;
             let media_us = i64::try_from(wall_us).unwrap() * (1_000_000 + ppm) / 1_000_000;
-            if tracker.observe(media_us, 1_000_000 + wall_us + delay(number)) {
+            let previous = tracker.map();
+            if tracker.observe(media_us, 1_000_000 + wall_us + delay(number)) && wall_us > WARM_UP_US {
                 let map = tracker.map();
                 let (old, new) = (previous.media_us_to_us(media_us), map.media_us_to_us(media_us));
                 assert!(
@@ -139,7 +151,6 @@ mod tests {
                     "the map is continuous"
                 );
                 assert!(map.ppm.abs() <= 500);
-                previous = map;
             }
             last_us = tracker.map().media_us_to_us(media_us) as i64 - (1_000_000 + wall_us) as i64;
             worst_us = worst_us.max(last_us.abs());
@@ -158,6 +169,20 @@ mod tests {
         // Every ten seconds nothing comes for a second, then all at once.
         let (worst_us, _) = run(&mut tracker, 120, 0, |n| 40_000 * (25 - (n % 250).min(25)));
         assert!(worst_us < 2_000, "{worst_us}");
+    }
+
+    #[test]
+    fn an_encoder_that_sends_what_it_gathered_while_connecting_is_not_late_for_ever() {
+        let mut tracker = ClockTracker::new(0, 1_600_000);
+        // The first half second of media comes at once, 600 ms after its first picture was taken; then on time.
+        let (worst_us, last_us) = run(&mut tracker, 20, 0, |number| {
+            600_000_u64.saturating_sub(number * 40_000)
+        });
+        assert!(
+            worst_us < 600_000 && last_us.abs() < 1_000,
+            "{worst_us} {last_us}"
+        );
+        assert!(tracker.drift_us().abs() < 1_000, "{}", tracker.drift_us());
     }
 
     #[test]

@@ -208,7 +208,6 @@ impl Packager {
     /// UTC, in milliseconds since 1970, of media time 0. May be called again as the clock map is refined.
     pub fn set_clock(&mut self, media0_utc_ms: i64) {
         self.utc_of_origin_ms = Some(media0_utc_ms);
-        self.window.set_origin(media0_utc_ms);
     }
 
     /// How segment boundaries are placed, once that is decided.

@@ -34,7 +34,7 @@ struct State {
     ended: bool,
     /// Counts changes of the set of renditions and of the clock.
     generation: u64,
-    /// UTC of media time 0 as the manifest's origin; chosen once.
+    /// UTC of media time 0 as the manifest's origin: that of the first period.
     origin_utc_ms: Option<i64>,
     periods: Vec<dash::Period>,
 }
@@ -184,13 +184,11 @@ impl LiveWindow {
         let _ = self.fixed.set(fixed);
     }
 
-    pub(crate) fn set_origin(&self, origin_utc_ms: i64) {
-        lock(&self.state).origin_utc_ms.get_or_insert(origin_utc_ms);
-    }
-
     /// A run without discontinuity has begun; the oldest of very many are forgotten.
     pub(crate) fn add_period(&self, period: dash::Period) {
         let mut state = lock(&self.state);
+        // The clock is better known when the first segment begins than when the first sample came.
+        state.origin_utc_ms.get_or_insert(period.origin_utc_ms);
         if state.periods.len() == PERIODS_MAX {
             state.periods.remove(0);
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use tidewire_e2e::browser::{self, Watch};
 use tidewire_e2e::hls::checker::{self, Options};
-use tidewire_e2e::publish::barcode::ClockPublisher;
+use tidewire_e2e::publish::barcode::{ClockPublisher, Picture};
 use tidewire_e2e::server::{Server, Setup};
 
 /// The publisher comes back within the grace window of 10 s.
@@ -52,7 +52,14 @@ fn run() -> Result<bool> {
     })?;
     let key = server.add_channel("soak")?;
     let url = server.publish_url(&key);
-    let publish = || ClockPublisher::start(&url, 854, 480, 2, "1200k");
+    let picture = Picture {
+        width: 854,
+        height: 480,
+        bit_rate: "1200k",
+        b_frames: 2,
+        zero_latency: false,
+    };
+    let publish = || ClockPublisher::start(&url, picture);
     let publisher = publish()?;
     server.wait_playable("soak")?;
     let options = Options {

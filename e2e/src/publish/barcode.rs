@@ -14,12 +14,39 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 
-use super::{ffmpeg, video_options};
+use super::{LOOK_AHEAD, ffmpeg, video_options};
 
 /// Bits of the clock: 1048 s until it repeats.
 pub const BITS: usize = 20;
 /// White, black, then the bits.
 pub const CELLS: usize = BITS + 2;
+
+/// What is drawn and how it is encoded, at 30 frames a second with an IDR every 2 s.
+#[derive(Clone, Copy, Debug)]
+pub struct Picture {
+    /// Pixels.
+    pub width: usize,
+    /// Pixels.
+    pub height: usize,
+    /// For the encoder.
+    pub bit_rate: &'static str,
+    /// Between reference frames.
+    pub b_frames: u32,
+    /// No look-ahead: the encoder hands out a frame as soon as it has it, as the demo's does. Without it x264 holds
+    /// about ten frames back, and that is part of what a viewer then waits.
+    pub zero_latency: bool,
+}
+
+impl Picture {
+    /// 640x360 without B-frames and without look-ahead.
+    pub const SMALL: Self = Self {
+        width: 640,
+        height: 360,
+        bit_rate: "800k",
+        b_frames: 0,
+        zero_latency: true,
+    };
+}
 
 /// A publisher of such pictures with AAC beside.
 #[derive(Debug)]
@@ -30,11 +57,12 @@ pub struct ClockPublisher {
 }
 
 impl ClockPublisher {
-    /// Starts: `width` x `height` at 30 frames a second.
+    /// Starts.
     ///
     /// # Errors
     /// When FFmpeg cannot be started.
-    pub fn start(url: &str, width: usize, height: usize, b_frames: u32, bit_rate: &str) -> Result<Self> {
+    pub fn start(url: &str, picture: Picture) -> Result<Self> {
+        let Picture { width, height, .. } = picture;
         let mut command = ffmpeg();
         // Frames are stamped when they are drawn; the encoder adds what it adds.
         command.args([
@@ -55,8 +83,14 @@ impl ClockPublisher {
             "-i",
             "pipe:0",
         ]);
-        command.args(["-re", "-f", "lavfi", "-i", "sine=frequency=880:sample_rate=48000"]);
-        video_options(&mut command, 60, b_frames, bit_rate);
+        // Not `-re`: sound on a pace of its own starts later than the pictures, and the muxer would hold them back for it.
+        command.args(["-f", "lavfi", "-i", "sine=frequency=880:sample_rate=48000"]);
+        video_options(&mut command, 60, picture.b_frames, picture.bit_rate);
+        command.args(if picture.zero_latency {
+            ["-tune", "zerolatency"]
+        } else {
+            LOOK_AHEAD
+        });
         command.args([
             "-fps_mode",
             "passthrough",

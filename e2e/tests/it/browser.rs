@@ -1,11 +1,18 @@
-//! Players in a real browser. Latency is read from the clock in the picture.
+//! Players in a real browser: they play, near live, without stalling, and switch. How near and how fast in figures is
+//! `cargo xtask bench browser`; here stand the bounds beyond which something is broken and not just slow.
 
 use serde_json::Value;
 use tidewire_e2e::browser::{Watch, watch};
-use tidewire_e2e::publish::barcode::ClockPublisher;
+use tidewire_e2e::publish::barcode::{ClockPublisher, Picture};
 use tidewire_e2e::server::Server;
 
 use crate::{NO_LADDER, TWO_RUNGS, setup};
+
+/// Playing from whole segments (2 s, three of them back from the edge) is at least 6 s behind: only who plays parts is nearer.
+const LOW_LATENCY_MS: u64 = 4000;
+/// A page that needs a second on a quiet machine.
+const FIRST_FRAME_MS: u64 = 5000;
+const STALLED_MS: u64 = 1000;
 
 struct Stage {
     server: Server,
@@ -16,7 +23,7 @@ struct Stage {
 fn stage(config: &str) -> Stage {
     let server = Server::start_with(&setup(config)).expect("start");
     let key = server.add_channel("test").expect("channel");
-    let publisher = ClockPublisher::start(&server.publish_url(&key), 640, 360, 0, "800k").expect("ffmpeg");
+    let publisher = ClockPublisher::start(&server.publish_url(&key), Picture::SMALL).expect("ffmpeg");
     server.wait_playable("test").expect("plays");
     // A viewer comes to a running broadcast.
     std::thread::sleep(std::time::Duration::from_secs(8));
@@ -26,6 +33,14 @@ fn stage(config: &str) -> Stage {
     }
 }
 
+fn number(report: &Value, pointer: &str) -> u64 {
+    report
+        .pointer(pointer)
+        .and_then(Value::as_u64)
+        .unwrap_or_else(|| panic!("{pointer} was not measured: {report}"))
+}
+
+/// Plays for ten seconds, near live and without stalling.
 fn play(stage: &Stage, player: &'static str, height: u64) -> Value {
     let report = watch(&Watch {
         height,
@@ -33,70 +48,50 @@ fn play(stage: &Stage, player: &'static str, height: u64) -> Value {
     })
     .expect("watch");
     println!("{player}: {report}");
-    // Shaka joins a DASH stream at the very edge and may wait once for the segment in progress.
-    let stalls_max = u64::from(player == "shaka-dash");
-    assert!(
-        report["stalls"]
-            .as_u64()
-            .is_some_and(|stalls| stalls <= stalls_max),
-        "{report}"
-    );
-    assert!(
-        report["stalled_ms"].as_u64().is_some_and(|ms| ms <= 1000),
-        "{report}"
-    );
-    assert!(
-        report["frames"].as_u64().is_some_and(|frames| frames > 150),
-        "{report}"
-    );
+    assert!(number(&report, "/stalled_ms") <= STALLED_MS, "{report}");
+    assert!(number(&report, "/frames") > 150, "{report}");
+    assert!(number(&report, "/latency_ms/p95") <= LOW_LATENCY_MS, "{report}");
+    if height > 0 {
+        let heights = report["heights"].as_object().expect("heights");
+        assert_eq!(
+            heights.keys().collect::<Vec<_>>(),
+            [&height.to_string()],
+            "{report}"
+        );
+    }
     report
 }
 
-fn p95(report: &Value) -> u64 {
-    report["latency_ms"]["p95"]
-        .as_u64()
-        .unwrap_or_else(|| panic!("no latency was measured: {report}"))
-}
-
 #[test]
-fn browser_hls_js_plays_a_second_behind() {
-    // hls.js alone does not catch up what its start has lost; our page does, and has the strict bar.
-    let report = play(&stage(NO_LADDER), "hls", 0);
-    assert!(p95(&report) <= 2000, "{report}");
-}
-
-#[test]
-fn browser_page_shows_the_first_frame_within_a_second() {
+fn browser_page_plays_low_latency() {
     let report = play(&stage(NO_LADDER), "page", 0);
-    assert!(
-        report["first_frame_ms"].as_u64().is_some_and(|ms| ms <= 1000),
-        "{report}"
-    );
-    assert!(p95(&report) <= 1500, "{report}");
+    assert!(number(&report, "/first_frame_ms") <= FIRST_FRAME_MS, "{report}");
+}
+
+#[test]
+fn browser_hls_js_plays_low_latency() {
+    play(&stage(NO_LADDER), "hls", 0);
 }
 
 #[test]
 fn browser_hls_js_plays_a_transcoded_rung_and_switches_by_hand() {
     let stage = stage(TWO_RUNGS);
-    let report = play(&stage, "hls", 240);
-    assert!(p95(&report) <= 2500, "{report}");
-    let switch = Watch {
+    play(&stage, "hls", 240);
+    let report = watch(&Watch {
         height: 240,
         switch_to_height: 360,
         ..Watch::new("hls", stage.server.http, "test")
-    };
-    let report = watch(&switch).expect("watch");
+    })
+    .expect("watch");
     println!("switch: {report}");
-    assert!(
-        report["switch_ms"].as_u64().is_some_and(|ms| ms <= 1000),
-        "{report}"
-    );
+    assert_eq!(number(&report, "/switch_from"), 240, "{report}");
+    assert!(number(&report, "/heights/360") > 60, "it stays there: {report}");
+    assert!(number(&report, "/stalled_ms") <= STALLED_MS, "{report}");
 }
 
 #[test]
 fn browser_dash_js_plays_low_latency() {
-    let report = play(&stage(NO_LADDER), "dash", 0);
-    assert!(p95(&report) <= 2500, "{report}");
+    play(&stage(NO_LADDER), "dash", 0);
 }
 
 #[test]

@@ -15,6 +15,9 @@ use crate::http::{Client, Response};
 
 /// Seconds of a year: what `immutable` objects may be cached for.
 const YEAR_S: u64 = 31_536_000;
+/// A rendition may be more than a segment apart from the others for so long: an encoder that starts, or starts again, works
+/// off what it was given late.
+const CATCH_UP: Duration = Duration::from_secs(6);
 /// After so many failed reloads in a row the rendition is given up.
 const FAILURES_MAX: u32 = 5;
 
@@ -91,6 +94,8 @@ pub(super) struct Follower {
     hints: Option<mpsc::Sender<String>>,
     /// Listed parts whose hinted request has not come back yet.
     listed: HashMap<String, Vec<u8>>,
+    /// Since when a reported rendition is more than a segment away.
+    apart: HashMap<String, Instant>,
 }
 
 impl Follower {
@@ -120,6 +125,7 @@ impl Follower {
             hinted: Hinted::default(),
             hints: None,
             listed: HashMap::new(),
+            apart: HashMap::new(),
         }
     }
 
@@ -269,18 +275,24 @@ impl Follower {
             });
     }
 
-    /// 4.4.5.4: every other rendition is reported, not far from where we are.
+    /// 4.4.5.4: every other rendition is reported, and does not stay far from where we are.
     fn reports(&mut self, list: &MediaPlaylist) {
         if list.ended {
             return;
         }
         let own = list.next_part();
         for report in &list.reports {
-            let far = report.last_msn.abs_diff(own.0) > 1;
-            self.findings
-                .require(!far && report.last_part.is_some(), "report", &self.url, || {
-                    format!("{report:?}, while this rendition is at {own:?}")
-                });
+            let apart = if report.last_msn.abs_diff(own.0) > 1 {
+                let since = self.apart.entry(report.uri.clone()).or_insert_with(Instant::now);
+                since.elapsed()
+            } else {
+                self.apart.remove(&report.uri);
+                Duration::ZERO
+            };
+            let good = apart <= CATCH_UP && report.last_part.is_some();
+            self.findings.require(good, "report", &self.url, || {
+                format!("{report:?}, while this rendition is at {own:?}, apart for {apart:?}")
+            });
         }
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let reported: Vec<String> = list
