@@ -10,7 +10,7 @@ use tokio::task::LocalSet;
 use crate::args::Args;
 use crate::clock::SendTimes;
 use crate::flv::{self, Clip};
-use crate::get;
+use crate::get::{self, Load};
 use crate::http::{Body, Connection, Url};
 use crate::playlist;
 use crate::publish::{self, Publishers};
@@ -23,6 +23,8 @@ use crate::view;
 const WINDOW_S: u64 = 66;
 /// Viewers are spread over so many streams, which part at different moments: those of one stream all ask at once.
 const VIEWED_STREAMS: usize = 20;
+/// Connections that ask every 250 ms, as viewers' connections do.
+const SPREAD_CONNECTIONS: usize = 4000;
 const SETTLE: Duration = Duration::from_secs(5);
 
 struct Plan {
@@ -337,16 +339,29 @@ async fn one_get(
     bar: Option<f64>,
     report: &mut Report,
 ) -> Result<()> {
-    let cost = get::measure(url, 32, plan.seconds.min(10), &server.pids()).await?;
-    report.add(Row {
-        server: server.name.into(),
-        what: format!("hot GET of {} bytes", cost.bytes),
-        figures: vec![
-            ("CPU a GET".into(), cost.server_us, "us", bar),
-            ("GETs a second".into(), cost.per_second, "", None),
-        ],
-        note: format!("{} requests over 32 connections", cost.requests),
-    });
+    let seconds = plan.seconds.min(10);
+    let hot = Load {
+        connections: 32,
+        every: None,
+        seconds,
+    };
+    let spread = Load {
+        connections: SPREAD_CONNECTIONS,
+        every: Some(Duration::from_millis(250)),
+        seconds,
+    };
+    for (what, load, bar) in [("hot GET", hot, bar), ("GET every 250 ms", spread, None)] {
+        let cost = get::measure(url, load, &server.pids()).await?;
+        report.add(Row {
+            server: server.name.into(),
+            what: format!("{what}, {} bytes", cost.bytes),
+            figures: vec![
+                ("CPU a GET".into(), cost.server_us, "us", bar),
+                ("GETs a second".into(), cost.per_second, "", None),
+            ],
+            note: format!("{} requests over {} connections", cost.requests, load.connections),
+        });
+    }
     Ok(())
 }
 
