@@ -120,6 +120,7 @@ pub fn hub_ops(data: &[u8]) {
         protocol: "rtmp",
         peer: String::new(),
         encoder: None,
+        is_backup: false,
     };
     let mut decisions = Decisions::new(data);
     let (mut publisher, mut readers, mut now, mut clock_ms) =

@@ -2,8 +2,8 @@
 //!
 //! A [`Publisher`] takes what a protocol brought in, repairs its timestamps and writes immutable samples into the
 //! stream's source [`Feed`], a bounded ring. A [`Reader`] is a cursor into it: no queue and no copy per reader. The
-//! [`Registry`] knows which channel has which [`Stream`], lets one publisher at a time feed it, and keeps the stream
-//! alive for a grace window when the publisher goes away.
+//! [`Registry`] knows which channel has which [`Stream`], lets one publisher at a time feed it (a backup stands
+//! by), and keeps the stream alive for a grace window when the last publisher goes away.
 //!
 //! What it does not do: sockets, clocks, threads, protocols, packaging. Time comes in as `now`; sleeping readers are
 //! woken through `event-listener`.
@@ -24,6 +24,7 @@ mod publisher;
 mod reader;
 mod registry;
 mod repair;
+mod standby;
 mod stats;
 mod stream;
 mod watch;

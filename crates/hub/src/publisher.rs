@@ -12,8 +12,10 @@ use media::{
 
 use crate::gauges::Gauges;
 use crate::repair::{RawTimes, Timeline};
+use crate::standby::{SILENCE_US, Standby};
+use crate::stream::Air;
 use crate::watch::Watch;
-use crate::{Registry, Repair, Stream, StreamState, lock};
+use crate::{Registry, Repair, Severity, Stream, StreamState, lock};
 
 /// What a publisher's connection says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct PublisherInfo {
     pub peer: String,
     /// Name and version of its software, if it said.
     pub encoder: Option<String>,
+    /// It stands by while the channel's primary sends, and goes on the air when that falls silent.
+    pub is_backup: bool,
 }
 
 /// What a publisher says of its media beside the codec configurations. All of it may be wrong.
@@ -58,42 +62,63 @@ pub struct RawSample {
     pub data: Bytes,
 }
 
-/// The writing end of a stream. Dropping it means that the connection was lost: the grace window starts.
+/// The notice while the backup is on the air.
+const BACKUP_ON_AIR: &str = "backup_on_air";
+
+/// The writing end of a stream. Dropping it means that the connection was lost: if no other publisher is there, the grace
+/// window starts.
+///
+/// A stream has a primary, a backup, or both; one of them is on the air, the other one stands by and takes over at an IDR:
+/// at once when the one on the air is gone or silent, and a primary that is back also from a backup that is well.
 ///
 /// Nothing that comes in makes it fail: what cannot be used is left out and counted, the rest is repaired.
 #[derive(Debug)]
 pub struct Publisher {
     registry: Arc<Registry>,
     stream: Arc<Stream>,
-    /// `None` only while it is dropped.
-    timeline: Option<Box<Timeline>>,
+    /// Which of the stream's publishers it is; never 0.
+    number: u64,
+    info: PublisherInfo,
     metadata: Metadata,
-    has_video: bool,
-    has_audio: bool,
+    video: Option<VideoConfig>,
+    audio: Option<AudioConfig>,
     /// Video is left out up to the next sync sample.
     awaits_keyframe: bool,
+    standby: Standby,
     finished_at: Option<Micros>,
     gauges: Gauges,
     watch: Watch,
 }
 
 impl Publisher {
-    pub(crate) fn new(registry: Arc<Registry>, stream: Arc<Stream>, now: Micros) -> Self {
-        let mut timeline = lock(&stream.timeline).take().unwrap_or_default();
-        timeline.rejoin();
+    pub(crate) fn new(
+        registry: Arc<Registry>,
+        stream: Arc<Stream>,
+        number: u64,
+        info: PublisherInfo,
+        now: Micros,
+    ) -> Self {
         stream.stats().publishers.fetch_add(1, Ordering::Relaxed);
-        Self {
+        let mut publisher = Self {
             registry,
-            stream,
-            timeline: Some(timeline),
+            stream: Arc::clone(&stream),
+            number,
+            info,
             metadata: Metadata::default(),
-            has_video: false,
-            has_audio: false,
+            video: None,
+            audio: None,
             awaits_keyframe: true,
+            standby: Standby::default(),
             finished_at: None,
             gauges: Gauges::new(now),
             watch: Watch::new(now),
+        };
+        let mut air = lock(&stream.air);
+        if air.holder == 0 {
+            publisher.go_on_air(&mut air, now);
         }
+        drop(air);
+        publisher
     }
 
     /// The stream being written.
@@ -101,47 +126,72 @@ impl Publisher {
         &self.stream
     }
 
+    /// What its connection says of itself.
+    pub fn info(&self) -> &PublisherInfo {
+        &self.info
+    }
+
     /// Whether the stream is over (it failed on our side): nothing that is pushed arrives, the connection may be closed.
     pub fn is_over(&self) -> bool {
         self.stream.state().is_final()
+    }
+
+    /// Whether what it sends is what viewers get; otherwise it stands by.
+    pub fn is_on_air(&self) -> bool {
+        lock(&self.stream.air).holder == self.number
     }
 
     /// The video's codec configuration. The same again is nothing; another one starts a new epoch of the track, whose
     /// samples begin at the next sync sample. Where it says no frame rate, the metadata's is taken.
     pub fn set_video(&mut self, mut config: VideoConfig, _now: Micros) {
         config.frame_rate = config.frame_rate.or(self.metadata.frame_rate);
+        let is_first = self.video.is_none();
+        if self.video.as_ref() != Some(&config) {
+            self.standby.clear();
+        }
+        self.video = Some(config.clone());
+        let stream = Arc::clone(&self.stream);
+        let mut air = lock(&stream.air);
+        if air.holder == self.number {
+            self.put_video(&mut air, config, is_first);
+        }
+    }
+
+    /// The audio's codec configuration. The same again is nothing; another one starts a new epoch of the track.
+    pub fn set_audio(&mut self, config: AudioConfig, _now: Micros) {
+        self.audio = Some(config.clone());
+        let stream = Arc::clone(&self.stream);
+        let mut air = lock(&stream.air);
+        if air.holder == self.number {
+            self.put_audio(&mut air, config);
+        }
+    }
+
+    fn put_video(&mut self, air: &mut Air, config: VideoConfig, is_first: bool) {
         let reorder_depth = match config.codec {
             VideoCodec::H264 => h264::record_sps(&config.record).map_or(2, |sps| sps.reorder_depth),
             _ => 2,
         };
         let frame_rate = config.frame_rate;
         let is_new = self.set_track(VIDEO_TIMESCALE, TrackConfig::Video(config));
-        if is_new || !self.has_video {
+        if is_new || is_first {
             self.awaits_keyframe = true;
-            if let Some(timeline) = &mut self.timeline {
-                timeline.set_video(frame_rate, reorder_depth);
-            }
+            air.timeline.set_video(frame_rate, reorder_depth);
         }
-        self.has_video = true;
     }
 
-    /// The audio's codec configuration. The same again is nothing; another one starts a new epoch of the track.
-    pub fn set_audio(&mut self, config: AudioConfig, _now: Micros) {
-        if let Some(timeline) = &mut self.timeline {
-            timeline.set_audio(config.sample_rate, config.frame_samples);
-        }
-        self.has_audio = true;
+    fn put_audio(&mut self, air: &mut Air, config: AudioConfig) {
+        air.timeline.set_audio(config.sample_rate, config.frame_samples);
         self.set_track(config.sample_rate, TrackConfig::Audio(config));
     }
 
     /// What the publisher says of its media. Useful before [`set_video`](Self::set_video).
     pub fn set_metadata(&mut self, metadata: Metadata) {
         if metadata.encoder.is_some() {
-            let info = PublisherInfo {
-                encoder: metadata.encoder.clone(),
-                ..self.stream.publisher()
-            };
-            self.stream.set_publisher(info);
+            self.info.encoder.clone_from(&metadata.encoder);
+            if self.is_on_air() {
+                self.stream.set_publisher(self.info.clone());
+            }
         }
         self.metadata = metadata;
     }
@@ -151,19 +201,25 @@ impl Publisher {
         &self.metadata
     }
 
-    /// Repairs the sample's times and writes it into the source feed. Never fails; trouble is repaired and counted.
+    /// Repairs the sample's times and writes it into the source feed; a publisher that stands by keeps it instead, or
+    /// takes over with it. Never fails; trouble is repaired and counted.
     pub fn push(&mut self, raw: RawSample, now: Micros) {
-        self.gauges.arrived(self.stream.stats(), raw.data.len(), now);
-        if let Some(refusal) = self.refuses(&raw) {
-            self.stream.stats().count_repair(refusal);
-            self.watch.count(refusal);
-        } else {
-            self.write(raw, now);
+        let stream = Arc::clone(&self.stream);
+        let mut air = lock(&stream.air);
+        if air.holder != self.number {
+            if !self.may_take_over(&air, &raw, now) {
+                self.standby.keep(raw, now);
+                return;
+            }
+            self.take_over(&mut air, &raw, now);
         }
+        air.seen_us = now;
+        self.write(&mut air, raw, now);
+        drop(air);
         self.watch.tick(&self.stream, now);
     }
 
-    /// The peer said that it is done. The grace window starts at `now`.
+    /// The peer said that it is done. The grace window starts at `now`, unless another publisher is there.
     pub fn finish(mut self, now: Micros) {
         self.finished_at = Some(now);
     }
@@ -173,10 +229,53 @@ impl Publisher {
         self.stream.set_state(StreamState::Ended);
     }
 
+    fn may_take_over(&self, air: &Air, raw: &RawSample, now: Micros) -> bool {
+        if air.holder == 0 || now.saturating_sub(air.seen_us) > SILENCE_US {
+            return true;
+        }
+        let starts_gop = raw.is_sync && (raw.kind == MediaKind::Video || self.video.is_none());
+        !self.info.is_backup && air.is_backup && starts_gop && self.standby.is_steady(now)
+    }
+
+    /// Goes on the air with what it has kept since its last IDR; `next` comes behind it.
+    fn take_over(&mut self, air: &mut Air, next: &RawSample, now: Micros) {
+        // Of two publishers the second only ever takes over from a first: the stream has been live, or could have been.
+        self.stream.stats().takeovers.fetch_add(1, Ordering::Relaxed);
+        self.go_on_air(air, now);
+        let kept = self.standby.take();
+        let starts_gop = next.kind == MediaKind::Video && next.is_sync;
+        if !starts_gop {
+            for picture in kept {
+                self.write(air, picture, now);
+            }
+        }
+    }
+
+    fn go_on_air(&mut self, air: &mut Air, now: Micros) {
+        (air.holder, air.is_backup, air.seen_us) = (self.number, self.info.is_backup, now);
+        air.timeline.rejoin();
+        self.awaits_keyframe = true;
+        (self.gauges, self.watch) = (Gauges::new(now), Watch::new(now));
+        if let Some(config) = self.video.clone() {
+            self.put_video(air, config, true);
+        }
+        if let Some(config) = self.audio.clone() {
+            self.put_audio(air, config);
+        }
+        self.stream.set_publisher(self.info.clone());
+        let notices = self.stream.notices();
+        if self.info.is_backup {
+            let text = "The backup encoder is on the air: the primary is away or silent.";
+            notices.set(BACKUP_ON_AIR, Severity::Warning, text);
+        } else {
+            notices.clear(BACKUP_ON_AIR);
+        }
+    }
+
     fn refuses(&mut self, raw: &RawSample) -> Option<Repair> {
         match raw.kind {
-            MediaKind::Video if !self.has_video => Some(Repair::BeforeConfig),
-            MediaKind::Audio if !self.has_audio => Some(Repair::BeforeConfig),
+            MediaKind::Video if self.video.is_none() => Some(Repair::BeforeConfig),
+            MediaKind::Audio if self.audio.is_none() => Some(Repair::BeforeConfig),
             MediaKind::Video if self.awaits_keyframe && !raw.is_sync => Some(Repair::BeforeKeyframe),
             MediaKind::Video => {
                 self.awaits_keyframe = false;
@@ -186,10 +285,17 @@ impl Publisher {
         }
     }
 
-    fn write(&mut self, raw: RawSample, now: Micros) {
-        let Some(timeline) = &mut self.timeline else {
-            return;
-        };
+    fn write(&mut self, air: &mut Air, raw: RawSample, now: Micros) {
+        self.gauges.arrived(self.stream.stats(), raw.data.len(), now);
+        if let Some(refusal) = self.refuses(&raw) {
+            self.stream.stats().count_repair(refusal);
+            self.watch.count(refusal);
+        } else {
+            self.repair(&mut air.timeline, raw, now);
+        }
+    }
+
+    fn repair(&mut self, timeline: &mut Timeline, raw: RawSample, now: Micros) {
         let times = RawTimes {
             dts_us: raw.dts.map(MediaTime::micros),
             pts_us: raw.pts.micros(),
@@ -254,7 +360,13 @@ impl Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        *lock(&self.stream.timeline) = self.timeline.take();
-        self.registry.publisher_gone(&self.stream, self.finished_at);
+        {
+            let mut air = lock(&self.stream.air);
+            if air.holder == self.number {
+                air.holder = 0;
+            }
+        }
+        self.registry
+            .publisher_gone(&self.stream, self.number, self.finished_at);
     }
 }

@@ -16,8 +16,12 @@ use crate::{Limits, Publisher, PublisherInfo, Stream, StreamState, lock};
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// The channel has a publisher. The publisher's side; retry when the other has gone.
-    #[error("channel {channel} is already live: a publisher came over {protocol} {} s ago; stop it first", age_us / 1_000_000)]
+    /// The channel has a publisher of this kind. The publisher's side; retry when the other has gone.
+    #[error(
+        "channel {channel} is already live: {} came over {protocol} {} s ago; stop it first",
+        if *is_backup { "a backup publisher" } else { "a publisher" },
+        age_us / 1_000_000
+    )]
     AlreadyLive {
         /// The channel.
         channel: String,
@@ -27,6 +31,8 @@ pub enum PublishError {
         age_us: u64,
         /// `rtmp`, ...
         protocol: &'static str,
+        /// Both are backups.
+        is_backup: bool,
     },
     /// `Limits::streams_max` reached. Our side; retry later.
     #[error("this server carries {max} streams already, its limit; try again later")]
@@ -70,19 +76,31 @@ pub struct Registry {
 struct Slots {
     by_channel: BTreeMap<String, Slot>,
     last_id: u64,
+    last_publisher: u64,
     is_draining: bool,
 }
 
 #[derive(Debug)]
 struct Slot {
     stream: Arc<Stream>,
+    /// The primary, the backup, or both.
+    publishers: Vec<Present>,
     presence: Presence,
+}
+
+/// A publisher that is there.
+#[derive(Clone, Copy, Debug)]
+struct Present {
+    number: u64,
+    is_backup: bool,
+    protocol: &'static str,
+    since: Micros,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Presence {
-    /// A publisher is there since.
-    Publishing(Micros),
+    /// A publisher is there.
+    Publishing,
     /// It went without a time; the next `handle_timeout` starts the grace window.
     Gone,
     /// The grace window ends then.
@@ -112,8 +130,8 @@ impl Registry {
         &self.limits
     }
 
-    /// Opens the channel's stream, or continues it within the grace window if it is the same owner's. One publisher a
-    /// channel.
+    /// Opens the channel's stream, or continues it within the grace window if it is the same owner's. One primary and one
+    /// backup publisher a channel.
     pub fn publish(
         self: &Arc<Self>,
         channel: &str,
@@ -125,14 +143,19 @@ impl Registry {
         if slots.is_draining {
             return Err(PublishError::Draining);
         }
+        slots.last_publisher += 1;
+        let present = Present {
+            number: slots.last_publisher,
+            is_backup: info.is_backup,
+            protocol: info.protocol,
+            since: now,
+        };
         if let Some(slot) = slots.by_channel.get_mut(channel) {
-            let is_free =
-                slot.stream.owner() != info.owner && !matches!(slot.presence, Presence::Publishing(_));
-            if is_free {
+            if slot.stream.owner() != info.owner && slot.presence != Presence::Publishing {
                 slot.stream.set_state(StreamState::Ended);
             }
             if !slot.stream.state().is_final() {
-                return Self::rejoin(self, slot, info, now);
+                return Self::rejoin(self, slot, present, info, now);
             }
             slots.by_channel.remove(channel);
         }
@@ -147,36 +170,50 @@ impl Registry {
             .max(slots.last_id.saturating_add(1));
         slots.last_id = number;
         let bus = Arc::clone(&self.bus);
-        let stream = Stream::new(base36(number), channel, now, self.limits, info, bus);
+        let stream = Stream::new(base36(number), channel, now, self.limits, info.clone(), bus);
         let slot = Slot {
             stream: Arc::clone(&stream),
-            presence: Presence::Publishing(now),
+            publishers: vec![present],
+            presence: Presence::Publishing,
         };
         slots.by_channel.insert(channel.to_owned(), slot);
         self.bus.send(&StreamEvent::Opened(Arc::clone(&stream)));
         drop(slots);
-        Ok(Publisher::new(Arc::clone(self), stream, now))
+        Ok(Publisher::new(
+            Arc::clone(self),
+            stream,
+            present.number,
+            info,
+            now,
+        ))
     }
 
     fn rejoin(
         registry: &Arc<Self>,
         slot: &mut Slot,
+        present: Present,
         info: PublisherInfo,
         now: Micros,
     ) -> Result<Publisher, PublishError> {
-        if let Presence::Publishing(since) = slot.presence {
+        let same =
+            |other: &&Present| other.is_backup == present.is_backup || slot.stream.owner() != info.owner;
+        if let Some(other) = slot.publishers.iter().find(same) {
             return Err(PublishError::AlreadyLive {
                 channel: slot.stream.channel().to_owned(),
-                since,
-                age_us: now.saturating_sub(since),
-                protocol: slot.stream.publisher().protocol,
+                since: other.since,
+                age_us: now.saturating_sub(other.since),
+                protocol: other.protocol,
+                is_backup: other.is_backup,
             });
         }
-        slot.presence = Presence::Publishing(now);
-        slot.stream.set_publisher(info);
+        slot.publishers.push(present);
+        slot.presence = Presence::Publishing;
+        let stream = Arc::clone(&slot.stream);
         Ok(Publisher::new(
             Arc::clone(registry),
-            Arc::clone(&slot.stream),
+            stream,
+            present.number,
+            info,
             now,
         ))
     }
@@ -212,7 +249,7 @@ impl Registry {
             }
             let is_over = match slot.presence {
                 Presence::GoneUntil(deadline) => now >= deadline || slot.stream.state().is_final(),
-                Presence::Publishing(_) | Presence::Gone => slot.stream.state().is_final(),
+                Presence::Publishing | Presence::Gone => slot.stream.state().is_final(),
             };
             if is_over {
                 over.push(Arc::clone(&slot.stream));
@@ -228,7 +265,7 @@ impl Registry {
     pub fn poll_timeout(&self) -> Option<Micros> {
         let slots = lock(&self.slots);
         let deadlines = slots.by_channel.values().filter_map(|slot| match slot.presence {
-            Presence::Publishing(_) => None,
+            Presence::Publishing => None,
             Presence::Gone => Some(0),
             Presence::GoneUntil(deadline) => Some(deadline),
         });
@@ -250,12 +287,16 @@ impl Registry {
         lock(&self.slots).is_draining
     }
 
-    /// The publisher of `stream` went away; `now` where that is known.
-    pub(crate) fn publisher_gone(&self, stream: &Arc<Stream>, now: Option<Micros>) {
+    /// A publisher of `stream` went away; `now` where that is known. Another one that is there goes on.
+    pub(crate) fn publisher_gone(&self, stream: &Arc<Stream>, number: u64, now: Option<Micros>) {
         let mut slots = lock(&self.slots);
         if let Some(slot) = slots.by_channel.get_mut(stream.channel())
             && Arc::ptr_eq(&slot.stream, stream)
         {
+            slot.publishers.retain(|present| present.number != number);
+            if !slot.publishers.is_empty() {
+                return;
+            }
             slot.presence = match now {
                 Some(now) => Presence::GoneUntil(now.saturating_add(self.limits.reconnect_grace_us)),
                 None => Presence::Gone,

@@ -99,6 +99,7 @@ pub struct StreamStats {
     pub(crate) bits_per_second: AtomicU64,
     pub(crate) discontinuities: AtomicU64,
     pub(crate) publishers: AtomicU64,
+    pub(crate) takeovers: AtomicU64,
     pub(crate) clock_drift_us: AtomicI64,
     pub(crate) audio_drift_us: AtomicI64,
     pub(crate) last_arrival_us: AtomicU64,
@@ -153,9 +154,14 @@ impl StreamStats {
         self.discontinuities.load(Ordering::Relaxed)
     }
 
-    /// Publishers that this stream has had; more than one means reconnects.
+    /// Publishers that this stream has had; more than one means reconnects, or a backup.
     pub fn publishers(&self) -> u64 {
         self.publishers.load(Ordering::Relaxed)
+    }
+
+    /// How often one of two publishers took over from the other.
+    pub fn takeovers(&self) -> u64 {
+        self.takeovers.load(Ordering::Relaxed)
     }
 
     /// How far the media timeline has fallen behind (positive) or run ahead of (negative) the wall clock since the

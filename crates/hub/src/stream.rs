@@ -56,6 +56,18 @@ pub enum FeedError {
     },
 }
 
+/// Who writes, and where the stream's timeline has got to. Publishers hold its lock while they write a sample.
+#[derive(Debug, Default)]
+pub(crate) struct Air {
+    /// Number of the publisher on the air; 0: nobody.
+    pub(crate) holder: u64,
+    /// It is the backup.
+    pub(crate) is_backup: bool,
+    /// When it last sent something.
+    pub(crate) seen_us: Micros,
+    pub(crate) timeline: Timeline,
+}
+
 /// One broadcast on a channel. It outlives its publisher by the grace window.
 #[derive(Debug)]
 pub struct Stream {
@@ -71,8 +83,7 @@ pub struct Stream {
     notices: NoticeBoard,
     clock: Mutex<Option<ClockTracker>>,
     publisher: Mutex<PublisherInfo>,
-    /// The repaired timeline, here while no publisher holds it.
-    pub(crate) timeline: Mutex<Option<Box<Timeline>>>,
+    pub(crate) air: Mutex<Air>,
     bus: Arc<Bus>,
     this: Weak<Self>,
 }
@@ -100,7 +111,7 @@ impl Stream {
             notices: NoticeBoard::default(),
             clock: Mutex::default(),
             publisher: Mutex::new(info),
-            timeline: Mutex::default(),
+            air: Mutex::default(),
             bus,
             this: this.clone(),
         })

@@ -31,7 +31,8 @@ pub struct RtmpServer {
     pub(crate) clock: Clock,
     pub(crate) stats: Arc<IngestStats>,
     pub(crate) addresses: Addresses,
-    live: Mutex<HashMap<String, Live>>,
+    /// By channel, the primary and the backup apart.
+    live: Mutex<HashMap<(String, bool), Live>>,
     drain: watch::Sender<bool>,
     seed: AtomicU64,
 }
@@ -52,6 +53,8 @@ pub struct LivePublisher {
     pub key_id: String,
     /// Where it comes from.
     pub peer: Peer,
+    /// It stands by for the channel's primary.
+    pub is_backup: bool,
 }
 
 impl RtmpServer {
@@ -139,16 +142,17 @@ impl RtmpServer {
         live.farewell.send(farewell).is_ok()
     }
 
-    /// Ends the channel's publisher if nothing came from it for [`Limits::stale_publisher_after`]. The receiver resolves,
+    /// Ends the channel's publisher of this kind if nothing came from it for [`Limits::stale_publisher_after`]. The receiver resolves,
     /// to an error, when it is gone.
-    pub(crate) fn replace_stale(&self, channel: &str) -> Option<oneshot::Receiver<()>> {
+    pub(crate) fn replace_stale(&self, channel: &str, is_backup: bool) -> Option<oneshot::Receiver<()>> {
+        let place = (channel.to_owned(), is_backup);
         let patience = u64::try_from(self.limits.stale_publisher_after.as_micros()).unwrap_or(u64::MAX);
         let mut live = self.live();
-        let last_input_at = live.get(channel)?.last_input_at.load(Ordering::Relaxed);
+        let last_input_at = live.get(&place)?.last_input_at.load(Ordering::Relaxed);
         if self.now().saturating_sub(last_input_at) < patience {
             return None;
         }
-        let stale = live.remove(channel)?;
+        let stale = live.remove(&place)?;
         let (gone, receiver) = oneshot::channel();
         let sentence = "Another connection publishes to this channel now.".to_owned();
         let farewell = Farewell {
@@ -168,7 +172,7 @@ impl RtmpServer {
     ) -> oneshot::Receiver<Farewell> {
         let (farewell, receiver) = oneshot::channel();
         self.live().insert(
-            publisher.channel.clone(),
+            (publisher.channel.clone(), publisher.is_backup),
             Live {
                 publisher,
                 farewell,
@@ -185,9 +189,9 @@ impl RtmpServer {
 
     fn take_live(&self, publisher: &LivePublisher) -> Option<Live> {
         let mut live = self.live();
-        live.get(&publisher.channel)
-            .filter(|live| live.publisher == *publisher)?;
-        live.remove(&publisher.channel)
+        let place = (publisher.channel.clone(), publisher.is_backup);
+        live.get(&place).filter(|live| live.publisher == *publisher)?;
+        live.remove(&place)
     }
 
     /// Now, on the process's timeline.
@@ -205,7 +209,7 @@ impl RtmpServer {
         number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.now()
     }
 
-    fn live(&self) -> MutexGuard<'_, HashMap<String, Live>> {
+    fn live(&self) -> MutexGuard<'_, HashMap<(String, bool), Live>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

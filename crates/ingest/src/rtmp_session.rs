@@ -393,8 +393,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 );
             }
         };
-        match self.open(&authorized, &request.flash_version).await {
-            Ok(publisher) => self.accept(publisher, authorized),
+        let is_backup = is_backup(&request.query);
+        match self.open(&authorized, &request.flash_version, is_backup).await {
+            Ok(publisher) => self.accept(publisher, authorized, is_backup),
             Err(error) => {
                 let reason = match error {
                     PublishError::AlreadyLive { .. } => CloseReason::AlreadyLive,
@@ -407,7 +408,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Opens the channel in the hub; a publisher there that is silent for long gives way.
-    async fn open(&self, authorized: &Authorized, flash_version: &str) -> Result<Publisher, PublishError> {
+    async fn open(
+        &self,
+        authorized: &Authorized,
+        flash_version: &str,
+        is_backup: bool,
+    ) -> Result<Publisher, PublishError> {
         let channel = authorized.channel.as_str();
         let encoder = Some(encoder_name(flash_version)).filter(|name| !name.is_empty());
         let info = PublisherInfo {
@@ -415,13 +421,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             protocol: "rtmp",
             peer: Peer(self.peer).to_string(),
             encoder,
+            is_backup,
         };
         let server = &self.server;
         let first = server.registry.publish(channel, info.clone(), server.now());
         if !matches!(first, Err(PublishError::AlreadyLive { .. })) {
             return first;
         }
-        let Some(gone) = server.replace_stale(channel) else {
+        let Some(gone) = server.replace_stale(channel, is_backup) else {
             return first;
         };
         // It resolves to an error, when the other has gone.
@@ -429,18 +436,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         server.registry.publish(channel, info, server.now())
     }
 
-    fn accept(&mut self, publisher: Publisher, authorized: Authorized) {
+    fn accept(&mut self, publisher: Publisher, authorized: Authorized, is_backup: bool) {
         let server = &self.server;
         let now = server.now();
         let Authorized { channel, key_id, .. } = authorized;
         let stream = publisher.stream().id().to_owned();
         let peer = Peer(self.peer);
-        let encoder = publisher.stream().publisher().encoder.unwrap_or_default();
-        tracing::info!(%peer, channel, stream, encoder, "RTMP publisher accepted");
+        let encoder = publisher.info().encoder.as_deref().unwrap_or_default();
+        tracing::info!(%peer, channel, stream, encoder, is_backup, "RTMP publisher accepted");
         let live = LivePublisher {
             channel: channel.clone(),
             key_id,
             peer,
+            is_backup,
         };
         self.last_input_at.store(now, Ordering::Relaxed);
         self.farewell = Some(server.enter_live(live.clone(), Arc::clone(&self.last_input_at)));
@@ -520,6 +528,13 @@ async fn farewell(receiver: &mut Option<oneshot::Receiver<Farewell>>) -> Option<
 fn is_hang_up(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     matches!(error.kind(), ConnectionReset | BrokenPipe | ConnectionAborted)
+}
+
+/// `KEY?backup=1`: this encoder stands by for the channel's primary.
+fn is_backup(query: &str) -> bool {
+    query
+        .split('&')
+        .any(|pair| matches!(pair, "backup=1" | "backup=true" | "backup"))
 }
 
 /// With a capital and a full stop.

@@ -290,6 +290,11 @@ fn stream_families(broadcasts: &[Labelled], viewers: &Viewers) -> Vec<Family> {
             b.stream.stats().publishers()
         }),
         counter(
+            "tidewire_ingest_takeovers",
+            "Times one of two publishers took over from the other.",
+            &|b| b.stream.stats().takeovers(),
+        ),
+        counter(
             "tidewire_hub_samples_skipped",
             "Samples that slow readers lost.",
             &|b| b.stream.stats().skipped(),

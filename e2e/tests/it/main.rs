@@ -6,6 +6,7 @@
 
 mod browser;
 mod cli;
+mod failover;
 mod faults;
 mod hostile;
 mod obs;

@@ -5,6 +5,7 @@
 
 extern crate tidewire_hub as hub;
 
+mod backup;
 mod feeds;
 mod model;
 mod publishers;

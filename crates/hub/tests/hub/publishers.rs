@@ -8,7 +8,7 @@ use media::{FrameRate, MediaKind, MediaTime, TrackConfig};
 use crate::registries::info;
 use crate::{audio_config, video_config};
 
-fn raw(kind: MediaKind, millis: i64, is_sync: bool) -> RawSample {
+pub(crate) fn raw(kind: MediaKind, millis: i64, is_sync: bool) -> RawSample {
     let time = MediaTime::from_millis(millis);
     let data = Bytes::from(vec![7; if kind == Video { 5_000 } else { 400 }]);
     RawSample {
@@ -32,6 +32,11 @@ fn play(publisher: &mut Publisher, from: i64, to: i64, clock: i64, gop_ms: i64) 
 
 fn configured(registry: &Arc<Registry>, now: u64) -> Publisher {
     let mut publisher = registry.publish("demo", info(), now).unwrap();
+    configure(&mut publisher, now);
+    publisher
+}
+
+pub(crate) fn configure(publisher: &mut Publisher, now: u64) {
     publisher.set_video(video_config(1280), now);
     publisher.set_audio(
         media::AudioConfig {
@@ -40,7 +45,6 @@ fn configured(registry: &Arc<Registry>, now: u64) -> Publisher {
         },
         now,
     );
-    publisher
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub(crate) fn info() -> PublisherInfo {
         protocol: "rtmp",
         peer: "192.0.2.1:50000".to_owned(),
         encoder: None,
+        is_backup: false,
     }
 }
 
