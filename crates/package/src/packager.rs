@@ -37,6 +37,8 @@ pub struct Packager {
     next_init: u32,
     notices: VecDeque<Notice>,
     utc_of_origin_ms: Option<i64>,
+    /// The same as segments are dated by it.
+    dated_origin_ms: Option<i64>,
     first_part: Option<Micros>,
     master_ready: bool,
     last_arrival: Option<Micros>,
@@ -67,6 +69,7 @@ impl Packager {
             next_init: 0,
             notices: VecDeque::new(),
             utc_of_origin_ms: None,
+            dated_origin_ms: None,
             first_part: None,
             master_ready: false,
             last_arrival: None,

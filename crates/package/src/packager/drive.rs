@@ -11,6 +11,9 @@ use crate::rendition::{Context, Rendition, Taken};
 
 use super::{NOTICES_MAX, Packager};
 
+/// The most that a segment's date moves against the one before: 500 ppm of the default segment.
+const DATE_STEP_MS: i64 = 1;
+
 /// Driving the plan.
 impl Packager {
     /// A picture of the source. True if a segment starts at it.
@@ -73,8 +76,9 @@ impl Packager {
         let Some(last) = self.plan.last().copied() else {
             return;
         };
+        self.date(last.discontinuity);
         if last.discontinuity || last.msn == 0 {
-            let origin_utc_ms = self.utc_of_origin_ms.unwrap_or(0);
+            let origin_utc_ms = self.dated_origin_ms.unwrap_or(0);
             self.window.add_period(Period {
                 number: last.period,
                 at: last.at,
@@ -87,6 +91,22 @@ impl Packager {
         if forced && self.plan.mode() == Some(Mode::Source) {
             self.note(Notice::ForcedCut { msn: last.msn });
         }
+    }
+
+    /// The wall clock that the next segment is dated by: follows the clock map slowly, so that dates and durations agree.
+    fn date(&mut self, over_discontinuity: bool) {
+        let Some(latest) = self.utc_of_origin_ms else {
+            return;
+        };
+        let dated = self.dated_origin_ms.map_or(latest, |dated| {
+            let slewed = dated + (latest - dated).clamp(-DATE_STEP_MS, DATE_STEP_MS);
+            if over_discontinuity {
+                slewed.max(latest)
+            } else {
+                slewed
+            }
+        });
+        self.dated_origin_ms = Some(dated);
     }
 
     /// The plan may have moved on: everybody else follows.
@@ -219,7 +239,7 @@ impl Packager {
         let mut context = Context {
             config: &self.config,
             plan: &self.plan,
-            utc_of_origin_ms: self.utc_of_origin_ms,
+            utc_of_origin_ms: self.dated_origin_ms,
             next_init: &mut self.next_init,
             notices: &mut self.notices,
             now: self.last_arrival.unwrap_or(0),

@@ -2,7 +2,7 @@
 
 use package::{Mode, Notice, PackageConfig, Role};
 
-use crate::world::{Camera, Microphone, World, audio_track, video_track};
+use crate::world::{Camera, Microphone, UTC, World, audio_track, video_track};
 
 /// Video and audio interleaved by time, arriving as they are captured.
 fn run(world: &mut World, camera: &mut Camera, mut sound: Option<&mut Microphone>, until_us: i64) {
@@ -60,6 +60,41 @@ fn thirty_frames_two_second_gop() {
         }]
     );
     world.finish();
+}
+
+#[test]
+fn dates_follow_the_clock_slowly() {
+    let mut world = world((30, 1), PackageConfig::default());
+    let (mut camera, mut sound) = (Camera::new(3000, 60), Microphone::new(48_000));
+    run(&mut world, &mut camera, Some(&mut sound), 5_000_000);
+    // The clock map turns out to be 40 ms off.
+    world.packager.set_clock(UTC - 40);
+    run(&mut world, &mut camera, Some(&mut sound), 50_000_000);
+    for name in ["source", "audio"] {
+        let dates = dates_ms(&world, name);
+        assert!(dates.len() > 20, "{dates:?}");
+        for pair in dates.windows(2) {
+            // Audio is cut at its frames.
+            let slack = if name == "audio" { 22 } else { 0 };
+            assert!((pair[1] - pair[0] - 1999).abs() <= 1 + slack, "{name}: {dates:?}");
+        }
+    }
+}
+
+/// Milliseconds of the hour of each listed segment's date.
+fn dates_ms(world: &World, name: &str) -> Vec<i64> {
+    let log = world.window.rendition(name).expect("offered");
+    let package::Answer::Ready(text) = log.playlist(None, None, false) else {
+        panic!("no playlist")
+    };
+    let text = String::from_utf8(text.body.to_vec()).expect("text");
+    text.lines()
+        .filter_map(|line| line.strip_prefix("#EXT-X-PROGRAM-DATE-TIME:"))
+        .map(|date| {
+            let number = |range: std::ops::Range<usize>| date[range].parse::<i64>().expect("digits");
+            (number(14..16) * 60 + number(17..19)) * 1000 + number(20..23)
+        })
+        .collect()
 }
 
 #[test]
