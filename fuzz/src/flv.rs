@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use container::flv::{
-    AudioTag, AvcStream, Demuxer, TagKind, VideoTag, parse_audio, parse_mp3_config, parse_video,
+    AudioTag, Demuxer, TagKind, VideoStream, VideoTag, parse_audio, parse_mp3_config, parse_video,
 };
 
 const TAG_BYTES_MAX: usize = 1 << 20;
@@ -49,9 +49,15 @@ fn read(data: &[u8], step: usize) -> Vec<String> {
     lines
 }
 
-fn video(tag: Result<VideoTag, container::flv::Error>, stream: &mut Option<AvcStream>) -> String {
+fn video(tag: Result<VideoTag, container::flv::Error>, stream: &mut Option<VideoStream>) -> String {
     match (tag, stream) {
-        (Ok(VideoTag::SequenceHeader(record)), stream) => match AvcStream::new(&record) {
+        (Ok(VideoTag::Tracks(tracks)), stream) => tracks
+            .map(|track| match track {
+                Ok((track, tag)) => format!("{track}: {}", video(Ok(tag), stream)),
+                Err(error) => error.to_string(),
+            })
+            .collect(),
+        (Ok(VideoTag::SequenceHeader { codec, record }), stream) => match VideoStream::new(codec, &record) {
             Ok(found) => {
                 let text = format!("{:?}", found.config());
                 *stream = Some(found);
@@ -59,17 +65,19 @@ fn video(tag: Result<VideoTag, container::flv::Error>, stream: &mut Option<AvcSt
             }
             Err(error) => error.to_string(),
         },
-        (Ok(VideoTag::Nalus { data, .. }), Some(stream)) => {
+        (Ok(VideoTag::Frame { data, .. }), Some(stream)) => {
             let sample = stream.sample(&data);
-            // One-byte lengths become four bytes; nothing else grows.
-            assert!(sample.data.len() <= 4 * data.len() + 4);
+            // One-byte lengths become four bytes, AV1 key frames get a sequence header; nothing else grows.
+            assert!(sample.data.len() <= 4 * data.len() + 4 + media::av1::SEQUENCE_HEADER_BYTES_MAX + 3);
             assert!(!(sample.is_sync && sample.is_disposable));
-            let mut total = 0;
-            for nal in media::h264::nal_units(&sample.data) {
-                assert!(!nal.is_empty());
-                total += 4 + nal.len();
+            if stream.codec() != media::VideoCodec::Av1 {
+                let mut total = 0;
+                for nal in media::h264::nal_units(&sample.data) {
+                    assert!(!nal.is_empty());
+                    total += 4 + nal.len();
+                }
+                assert_eq!(total, sample.data.len(), "a sample is whole NAL units");
             }
-            assert_eq!(total, sample.data.len(), "a sample is whole NAL units");
             format!(
                 "{} {} {}",
                 sample.data.len(),

@@ -11,7 +11,7 @@ mod rtmp;
 
 pub use self::amf::amf;
 pub use self::flv::flv_tags;
-pub use self::headers::{aac_config, h264_headers};
+pub use self::headers::{aac_config, av1_headers, h264_headers, hevc_headers};
 pub use self::hub::hub_ops;
 pub use self::rtmp::{rtmp_ops, rtmp_session};
 

@@ -1,9 +1,14 @@
 //! Every target over some thousands of inputs from a fixed seed, on the stable compiler.
 
-use tidewire_fuzz::{aac_config, amf, flv_tags, h264_headers, hub_ops, rtmp_ops, rtmp_session};
+use tidewire_fuzz::{
+    aac_config, amf, av1_headers, flv_tags, h264_headers, hevc_headers, hub_ops, rtmp_ops, rtmp_session,
+};
 
 const PUBLISH: &[u8] = include_bytes!("../../crates/rtmp/tests/data/ffmpeg-publish.bin");
 const FILE: &[u8] = include_bytes!("../../crates/container/tests/data/ffmpeg.flv");
+const HEVC: &[u8] = include_bytes!("../../crates/container/tests/data/hevc.flv");
+const AV1: &[u8] = include_bytes!("../../crates/container/tests/data/av1.flv");
+const TRACKS: &[u8] = include_bytes!("../../crates/container/tests/data/tracks.flv");
 
 /// xorshift64.
 struct Random(u64);
@@ -85,7 +90,7 @@ fn rtmp_ops_smoke() {
 
 #[test]
 fn flv_tags_smoke() {
-    smoke(flv_tags, &[FILE], 3000);
+    smoke(flv_tags, &[FILE, HEVC, AV1, TRACKS], 6000);
 }
 
 #[test]
@@ -110,6 +115,22 @@ fn h264_headers_smoke() {
     ]
     .concat();
     smoke(h264_headers, &[main, high, &sample], 20_000);
+}
+
+/// A record of x265's, and the first picture behind it.
+#[test]
+fn hevc_headers_smoke() {
+    smoke(
+        hevc_headers,
+        &[&HEVC[0xbd..][..108], &HEVC[0x175..][..300]],
+        20_000,
+    );
+}
+
+/// A record of SVT-AV1's, and the first temporal unit behind it.
+#[test]
+fn av1_headers_smoke() {
+    smoke(av1_headers, &[&AV1[0xbd..][..17], &AV1[0x116..][..300]], 20_000);
 }
 
 #[test]

@@ -2,25 +2,30 @@
 //!
 //! Adobe Flash Video File Format Specification 10.1, annex E. Times are milliseconds.
 //!
-//! [`parse_video`] and [`parse_audio`] read a tag body and give out slices of it. [`AvcStream`] turns the NAL units of
-//! an H.264 tag into the form of [`media::Sample::data`]. [`Demuxer`] and [`Muxer`] read and write the file form.
-//! Enhanced RTMP's FourCC tags are recognised and reported as [`VideoTag::Unsupported`] by name.
+//! [`parse_video`] and [`parse_audio`] read a tag body and give out slices of it; video also in Enhanced RTMP v2's form
+//! (`ex`). [`VideoStream`] turns the data of video tags into the form of [`media::Sample::data`]. [`Demuxer`] and [`Muxer`]
+//! read and write the file form. Codecs that Tidewire does not take are reported by name.
 
 mod avc;
 mod demux;
+mod ex;
 mod mp3;
 mod mux;
+mod stream;
 
 use std::fmt;
 
 use bytes::Bytes;
+use media::VideoCodec;
 
-pub use avc::{AvcSample, AvcStream};
+pub use avc::AvcStream;
 pub use demux::{Demuxer, FileError, FileTag, TAG_HEADER_BYTES, TagKind};
+pub use ex::{TRACKS_PER_TAG_MAX, VideoTracks};
 pub use mp3::{Mp3Error, parse_mp3_config};
 pub use mux::{
     AVC_BODY_HEADER_BYTES, AvcPacket, MetadataValue, Muxer, aac_body_header, avc_body_header, mp3_body_header,
 };
+pub use stream::{Av1Stream, HevcStream, VideoError, VideoSample, VideoStream};
 
 /// Why a tag body cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +46,12 @@ pub enum Error {
     PacketType {
         /// `video` or `audio`.
         what: &'static str,
+        /// As found.
+        found: u8,
+    },
+    /// An AvMultitrackType that Enhanced RTMP v2 does not have.
+    #[error("video tag of multitrack type {found}, at most 2 expected")]
+    Multitrack {
         /// As found.
         found: u8,
     },
@@ -101,21 +112,30 @@ impl fmt::Debug for Codec {
 /// A video tag body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VideoTag {
-    /// AVCDecoderConfigurationRecord (ISO/IEC 14496-15 5.3.3.1.2).
-    SequenceHeader(Bytes),
-    /// NAL units with lengths as the record says.
-    Nalus {
-        /// The tag calls itself a key frame. Encoders are known to be wrong: look at [`AvcSample::is_sync`].
+    /// The decoder configuration record, as [`media::VideoConfig::record`].
+    SequenceHeader {
+        /// What it configures.
+        codec: VideoCodec,
+        /// The record.
+        record: Bytes,
+    },
+    /// One access unit.
+    Frame {
+        /// Its codec.
+        codec: VideoCodec,
+        /// The tag calls itself a key frame. Encoders are known to be wrong: look at [`VideoSample::is_sync`].
         is_key_flag: bool,
         /// Presentation minus decode time, milliseconds.
         composition_time_ms: i32,
-        /// The NAL units.
+        /// H.264 and HEVC: NAL units with lengths as the record says. AV1: a temporal unit.
         data: Bytes,
     },
     /// The sequence has ended. Not the stream: a new header may follow.
     EndOfSequence,
-    /// Nothing to decode: an empty body or a "video info" frame.
+    /// Nothing to decode: an empty body, metadata, or a "video info" frame.
     Nothing,
+    /// Several tracks, or one that is not the first.
+    Tracks(VideoTracks),
     /// Another codec.
     Unsupported(Codec),
 }
@@ -137,6 +157,7 @@ pub enum AudioTag {
 
 const CODEC_AVC: u8 = 7;
 const FRAME_KEY: u8 = 1;
+/// Info or command: no picture.
 const FRAME_INFO: u8 = 5;
 /// The top bit of an Enhanced RTMP video tag.
 const IS_EX_HEADER: u8 = 0x80;
@@ -145,13 +166,13 @@ const SOUND_EX_HEADER: u8 = 9;
 const SOUND_AAC: u8 = 10;
 const SOUND_MP3_8K: u8 = 14;
 
-/// Reads a video tag body (E.4.3).
+/// Reads a video tag body (E.4.3; Enhanced RTMP v2).
 pub fn parse_video(body: &Bytes) -> Result<VideoTag, Error> {
     let Some(&first) = body.first() else {
         return Ok(VideoTag::Nothing);
     };
     if first & IS_EX_HEADER != 0 {
-        return Ok(VideoTag::Unsupported(four_cc(body)));
+        return ex::parse_video(body);
     }
     let frame = first >> 4;
     if frame == FRAME_INFO {
@@ -173,11 +194,15 @@ pub fn parse_video(body: &Bytes) -> Result<VideoTag, Error> {
         };
     };
     match packet {
-        0 => Ok(VideoTag::SequenceHeader(body.slice(5..))),
+        0 => Ok(VideoTag::SequenceHeader {
+            codec: VideoCodec::H264,
+            record: body.slice(5..),
+        }),
         1 => {
             // 24 bits, signed.
             let composition_time_ms = i32::from_be_bytes([a, b, c, 0]) >> 8;
-            Ok(VideoTag::Nalus {
+            Ok(VideoTag::Frame {
+                codec: VideoCodec::H264,
                 is_key_flag: frame == FRAME_KEY,
                 composition_time_ms,
                 data: body.slice(5..),

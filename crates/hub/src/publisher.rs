@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use media::{
     AudioConfig, FrameRate, MediaKind, MediaTime, Micros, Sample, Track, TrackConfig, VIDEO_TIMESCALE,
-    VideoCodec, VideoConfig, h264,
+    VideoCodec, VideoConfig, h264, hevc,
 };
 
 use crate::gauges::Gauges;
@@ -170,6 +170,9 @@ impl Publisher {
     fn put_video(&mut self, air: &mut Air, config: VideoConfig, is_first: bool) {
         let reorder_depth = match config.codec {
             VideoCodec::H264 => h264::record_sps(&config.record).map_or(2, |sps| sps.reorder_depth),
+            VideoCodec::Hevc => hevc::record_sps(&config.record).map_or(2, |sps| sps.reorder_depth),
+            // A temporal unit is shown when it is decoded (AV1 7.5).
+            VideoCodec::Av1 => 0,
             _ => 2,
         };
         let frame_rate = config.frame_rate;

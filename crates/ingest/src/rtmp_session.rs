@@ -344,8 +344,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let now = self.server.now();
         let outcome = to_hub.tag(kind, timestamp_ms, body, now, &self.server.stats);
         if let Outcome::UnsupportedVideo(codec) = outcome {
-            let sentence =
-                format!("This server takes H.264 video over RTMP; the encoder sends {codec}. Set H.264.");
+            let sentence = format!(
+                "This server takes H.264, HEVC and AV1 video over RTMP; the encoder sends {codec}. Set H.264."
+            );
             self.refuse(
                 CloseReason::UnsupportedCodec,
                 "NetStream.Publish.Failed",

@@ -3,25 +3,29 @@
 use std::num::NonZeroU32;
 
 use bytes::Bytes;
-use container::flv::{self, AudioTag, AvcStream, Codec, VideoTag};
+use container::flv::{self, AudioTag, Codec, VideoStream, VideoTag};
 use hub::{Metadata, Publisher, RawSample, Severity};
-use media::{FrameRate, MediaKind, MediaTime, Micros};
+use media::{FrameRate, MediaKind, MediaTime, Micros, VideoCodec};
 use rtmp::amf::Value;
 
 use crate::stats::{IngestStats, MediaFault};
 
 /// Longest name of an encoder that is kept, characters.
 const ENCODER_CHARS_MAX: usize = 100;
+/// The track of a multitrack publish that is the source.
+const SOURCE_TRACK: u8 = 0;
 /// Bytes of an MPEG audio frame header.
 const MP3_HEADER_BYTES: usize = 4;
 
 /// One publisher's way into the hub.
 pub(crate) struct ToHub {
     publisher: Publisher,
-    video: Option<AvcStream>,
+    video: Option<VideoStream>,
     /// The last sequence header as it came: the same one again is not looked at.
     video_header: Bytes,
     audio: Audio,
+    is_open_gop_said: bool,
+    are_tracks_said: bool,
     /// Tags since the last one that made sense.
     bad_in_row: u32,
 }
@@ -50,6 +54,8 @@ impl ToHub {
             video: None,
             video_header: Bytes::new(),
             audio: Audio::None,
+            is_open_gop_said: false,
+            are_tracks_said: false,
             bad_in_row: 0,
         }
     }
@@ -122,50 +128,81 @@ impl ToHub {
     }
 
     fn video(&mut self, timestamp_ms: i64, body: &Bytes, now: Micros) -> Outcome {
-        match flv::parse_video(body) {
-            Err(_) => Outcome::Fault(MediaFault::BadTag),
-            Ok(VideoTag::Nothing | VideoTag::EndOfSequence) => Outcome::Fine,
-            Ok(VideoTag::Unsupported(codec)) => Outcome::UnsupportedVideo(codec),
-            Ok(VideoTag::SequenceHeader(record)) => self.video_header(record, now),
-            Ok(VideoTag::Nalus {
+        let tracks = match flv::parse_video(body) {
+            Err(_) => return Outcome::Fault(MediaFault::BadTag),
+            Ok(VideoTag::Tracks(tracks)) => tracks,
+            Ok(tag) => return self.video_tag(tag, timestamp_ms, now),
+        };
+        let mut outcome = Outcome::Fine;
+        for track in tracks {
+            match track {
+                Err(_) => return Outcome::Fault(MediaFault::BadTag),
+                Ok((SOURCE_TRACK, tag)) => outcome = self.video_tag(tag, timestamp_ms, now),
+                Ok(_) => self.say_tracks(),
+            }
+        }
+        outcome
+    }
+
+    fn video_tag(&mut self, tag: VideoTag, timestamp_ms: i64, now: Micros) -> Outcome {
+        match tag {
+            // Tracks within a track do not exist.
+            VideoTag::Nothing | VideoTag::EndOfSequence | VideoTag::Tracks(_) => Outcome::Fine,
+            VideoTag::Unsupported(codec) => Outcome::UnsupportedVideo(codec),
+            VideoTag::SequenceHeader { codec, record } => self.video_header(codec, record, now),
+            VideoTag::Frame {
+                codec,
                 composition_time_ms,
                 data,
                 ..
-            }) => {
-                let Some(stream) = &mut self.video else {
-                    return Outcome::Fault(MediaFault::NoConfig);
-                };
-                let sample = stream.sample(&data);
-                if let Some(config) = sample.new_config {
-                    self.publisher.set_video(config, now);
-                }
-                if !sample.has_picture {
-                    // Parameter sets or SEI alone are legal, if odd.
-                    return if sample.data.is_empty() && !data.is_empty() {
-                        Outcome::Fault(MediaFault::NoPicture)
-                    } else {
-                        Outcome::Fine
-                    };
-                }
-                let raw = RawSample {
-                    kind: MediaKind::Video,
-                    dts: Some(MediaTime::from_millis(timestamp_ms)),
-                    pts: MediaTime::from_millis(timestamp_ms + i64::from(composition_time_ms)),
-                    is_sync: sample.is_sync,
-                    is_disposable: sample.is_disposable,
-                    data: sample.data,
-                };
-                self.publisher.push(raw, now);
-                Outcome::Fine
-            }
+            } => self.video_frame(codec, timestamp_ms, composition_time_ms, &data, now),
         }
     }
 
-    fn video_header(&mut self, record: Bytes, now: Micros) -> Outcome {
-        if self.video.is_some() && record == self.video_header {
+    fn video_frame(
+        &mut self,
+        codec: VideoCodec,
+        timestamp_ms: i64,
+        composition_time_ms: i32,
+        data: &Bytes,
+        now: Micros,
+    ) -> Outcome {
+        let Some(stream) = self.video.as_mut().filter(|stream| stream.codec() == codec) else {
+            return Outcome::Fault(MediaFault::NoConfig);
+        };
+        let sample = stream.sample(data);
+        if let Some(config) = sample.new_config {
+            self.publisher.set_video(config, now);
+        }
+        if !sample.has_picture {
+            // Parameter sets or SEI alone are legal, if odd.
+            return if sample.data.is_empty() && !data.is_empty() {
+                Outcome::Fault(MediaFault::NoPicture)
+            } else {
+                Outcome::Fine
+            };
+        }
+        if sample.is_open_gop {
+            self.say_open_gop();
+        }
+        let raw = RawSample {
+            kind: MediaKind::Video,
+            dts: Some(MediaTime::from_millis(timestamp_ms)),
+            pts: MediaTime::from_millis(timestamp_ms + i64::from(composition_time_ms)),
+            is_sync: sample.is_sync,
+            is_disposable: sample.is_disposable,
+            data: sample.data,
+        };
+        self.publisher.push(raw, now);
+        Outcome::Fine
+    }
+
+    fn video_header(&mut self, codec: VideoCodec, record: Bytes, now: Micros) -> Outcome {
+        let in_force = self.video.as_ref().map(VideoStream::codec);
+        if in_force == Some(codec) && record == self.video_header {
             return Outcome::Fine;
         }
-        match AvcStream::new(&record) {
+        match VideoStream::new(codec, &record) {
             Ok(stream) => {
                 self.publisher.set_video(stream.config().clone(), now);
                 self.publisher.stream().notices().clear("video_config");
@@ -175,11 +212,28 @@ impl ToHub {
                 Outcome::Fine
             }
             Err(error) => {
-                let text =
-                    format!("The encoder's H.264 header cannot be read ({error}): check its video settings.");
+                let codec = codec.as_str();
+                let text = format!(
+                    "The encoder's {codec} header cannot be read ({error}): check its video settings."
+                );
                 self.notice("video_config", Severity::Error, text);
                 Outcome::Fault(MediaFault::BadConfig)
             }
+        }
+    }
+
+    fn say_open_gop(&mut self) {
+        if !std::mem::replace(&mut self.is_open_gop_said, true) {
+            let text = "The encoder uses open GOPs, so a picture or two may be missing where a viewer joins or switches \
+                        quality: set closed GOPs (x265: no-open-gop).";
+            self.notice("open_gop", Severity::Info, text.to_owned());
+        }
+    }
+
+    fn say_tracks(&mut self) {
+        if !std::mem::replace(&mut self.are_tracks_said, true) {
+            let text = "The encoder sends several video tracks; only its first is taken.";
+            self.notice("video_tracks", Severity::Warning, text.to_owned());
         }
     }
 

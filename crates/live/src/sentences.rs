@@ -1,6 +1,7 @@
 //! The notices of a running stream: codes and plain sentences.
 
 use hub::{NoticeBoard, Severity};
+use media::VideoCodec;
 use package::Mode;
 
 /// Only the source can be offered because nothing can encode.
@@ -13,6 +14,8 @@ pub(crate) const KEYFRAMES_APART: &str = "keyframes_apart";
 pub(crate) const RUNGS_LEFT_OUT: &str = "rungs_left_out";
 /// Rungs were dropped while the stream ran.
 pub(crate) const RUNGS_DROPPED: &str = "rungs_dropped";
+/// The source's codec is offered as it is and in no other quality.
+pub(crate) const SOURCE_ONLY: &str = "source_only";
 /// The encoder's child is being replaced.
 pub(crate) const ENCODER_RESTARTING: &str = "encoder_restarting";
 /// The sound cannot be offered.
@@ -66,6 +69,15 @@ pub(crate) fn encoder_missing(board: &NoticeBoard, text: &str) {
         Severity::Warning,
         format!("Only the original quality is offered: {text}"),
     );
+}
+
+pub(crate) fn source_only(board: &NoticeBoard, codec: VideoCodec) {
+    let codec = codec.as_str();
+    let text = format!(
+        "The encoder sends {codec}, which is offered as it is and not re-encoded: browsers without {codec} show no picture. \
+         Set H.264 to reach every viewer."
+    );
+    board.set(SOURCE_ONLY, Severity::Warning, text);
 }
 
 pub(crate) fn left_out(board: &NoticeBoard, names: &[String]) {

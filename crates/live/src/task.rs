@@ -273,12 +273,13 @@ impl StreamTask {
             |(id, _)| *id,
         );
         packager.set_track(id, Arc::clone(&track));
+        self.video = Some((id, Arc::clone(&track)));
+        self.check_codec();
         if let Some(ladder) = &self.ladder {
             ladder.input().set_track(&track);
         } else {
             self.kept.clear();
         }
-        self.video = Some((id, track));
         self.say_presence();
     }
 

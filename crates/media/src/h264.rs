@@ -396,34 +396,10 @@ pub fn sei_has(nal: &[u8], payload_type: u32) -> bool {
 ///
 /// A malformed tail is left out; the second value says what the access unit holds.
 pub fn normalise(data: &Bytes, length_size: u8) -> (Bytes, AccessUnit) {
-    let length_size = length_size.clamp(1, 4);
     let mut unit = AccessUnit::default();
-    // The run of kept bytes, while it is one run; else the copy.
-    let (mut from, mut to) = (0, 0);
-    let mut is_one_run = length_size == 4;
-    let mut at = 0;
-    for nal in nal_units_sized(data, length_size) {
-        let end = at + usize::from(length_size) + nal.len();
-        if unit.add(nal) {
-            if from == to {
-                from = at;
-            } else if to != at {
-                is_one_run = false;
-            }
-            to = end;
-        }
-        at = end;
-    }
+    let kept = crate::nal::keep_units(data, length_size, |nal| unit.add(nal), AccessUnit::keeps);
     unit.is_disposable &= unit.has_picture;
-    if is_one_run || from == to {
-        return (data.slice(from..to), unit);
-    }
-    let mut copy = BytesMut::with_capacity(data.len() * 2);
-    for nal in nal_units_sized(data, length_size).filter(|nal| AccessUnit::keeps(nal)) {
-        copy.put_u32(u32::try_from(nal.len()).unwrap_or(u32::MAX));
-        copy.put_slice(nal);
-    }
-    (copy.freeze(), unit)
+    (kept, unit)
 }
 
 impl AccessUnit {

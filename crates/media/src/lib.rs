@@ -4,10 +4,14 @@
 //! [`Track`]s of [`Sample`]s here, and nothing inside the system knows RTMP, RTP or FLV.
 
 pub mod aac;
+pub mod av1;
 mod bits;
 mod clock;
 pub mod h264;
+pub mod hevc;
+mod hevc_sps;
 pub mod ladder;
+mod nal;
 mod sample;
 mod sps;
 mod time;

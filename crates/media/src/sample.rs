@@ -17,13 +17,13 @@ pub struct Sample {
     /// Duration in ticks as known at arrival: exact for audio; for video the nominal frame duration,
     /// or 0 when the frame rate is unknown.
     pub duration: u32,
-    /// Decoding can start here (an IDR picture; every audio frame).
+    /// Decoding can start here (an IDR picture, HEVC: any IRAP picture, AV1: a shown key frame; every audio frame).
     pub is_sync: bool,
     /// No other picture refers to this one, so it may be dropped alone (`nal_ref_idc == 0`).
     pub is_disposable: bool,
     /// When the last byte of it arrived.
     pub arrived_us: Micros,
-    /// The coded bytes. H.264: NAL units with 4-byte lengths (ISO/IEC 14496-15 5.3.2), parameter sets and
-    /// access unit delimiters removed. AAC: one raw_data_block (ISO/IEC 14496-3), no ADTS header.
+    /// The coded bytes. H.264 and HEVC: NAL units with 4-byte lengths (ISO/IEC 14496-15 5.3.2), parameter sets and
+    /// access unit delimiters removed. AV1: one temporal unit without its delimiter (AV1-ISOBMFF 2.4). AAC: one raw_data_block (ISO/IEC 14496-3), no ADTS header.
     pub data: Bytes,
 }

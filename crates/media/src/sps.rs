@@ -335,21 +335,25 @@ impl Vui {
     /// Half of the field rate, E.2.1.
     fn frame_rate(&self) -> Option<FrameRate> {
         let (units, scale) = self.timing?;
-        let (numerator, denominator) = (u64::from(scale), u64::from(units) * 2);
-        if denominator == 0 || numerator < denominator || numerator > denominator * FRAME_RATE_MAX {
-            return None;
-        }
-        let divisor = greatest_common_divisor(numerator, denominator);
-        let part = |value: u64| NonZeroU32::new(u32::try_from(value / divisor).ok()?);
-        Some(FrameRate {
-            numerator: part(numerator)?,
-            denominator: part(denominator)?,
-        })
+        frame_rate(u64::from(scale), u64::from(units) * 2)
     }
 }
 
+/// The reduced fraction, if it can be a frame rate: 1 to [`FRAME_RATE_MAX`] a second.
+pub(crate) fn frame_rate(numerator: u64, denominator: u64) -> Option<FrameRate> {
+    if denominator == 0 || numerator < denominator || numerator > denominator.saturating_mul(FRAME_RATE_MAX) {
+        return None;
+    }
+    let divisor = greatest_common_divisor(numerator, denominator);
+    let part = |value: u64| NonZeroU32::new(u32::try_from(value / divisor).ok()?);
+    Some(FrameRate {
+        numerator: part(numerator)?,
+        denominator: part(denominator)?,
+    })
+}
+
 /// The sample aspect ratio, table E-1; `Some(None)` where it is unspecified or reserved.
-fn read_aspect(bits: &mut Bits<'_>) -> Option<Option<(u32, u32)>> {
+pub(crate) fn read_aspect(bits: &mut Bits<'_>) -> Option<Option<(u32, u32)>> {
     const RATIOS: [(u32, u32); 16] = [
         (1, 1),
         (12, 11),

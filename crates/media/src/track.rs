@@ -19,6 +19,10 @@ pub enum MediaKind {
 pub enum VideoCodec {
     /// ITU-T H.264, ISO/IEC 14496-10.
     H264,
+    /// ITU-T H.265, ISO/IEC 23008-2.
+    Hevc,
+    /// AOMedia Video 1.
+    Av1,
 }
 
 /// Audio codecs that can travel through the hub.
@@ -45,10 +49,10 @@ pub struct FrameRate {
 pub struct VideoConfig {
     /// The codec.
     pub codec: VideoCodec,
-    /// The decoder configuration record as it stands in the sample entry
-    /// (AVCDecoderConfigurationRecord, ISO/IEC 14496-15 5.3.3.1.2).
+    /// The decoder configuration record as it stands in the sample entry: AVCDecoderConfigurationRecord (ISO/IEC 14496-15
+    /// 5.3.3.1.2), HEVCDecoderConfigurationRecord (8.3.3.1.2) or AV1CodecConfigurationRecord (AV1-ISOBMFF 2.3.3).
     pub record: Bytes,
-    /// The value of the `codecs` parameter, RFC 6381: `avc1.64001f`.
+    /// The value of the `codecs` parameter, RFC 6381: `avc1.64001f`, `hvc1.1.6.L93.90`, `av01.0.04M.08`.
     pub codec_string: String,
     /// Luma samples per line after cropping.
     pub width: u32,
@@ -95,6 +99,17 @@ pub struct Track {
     pub epoch: u32,
     /// What a decoder must know.
     pub config: TrackConfig,
+}
+
+impl VideoCodec {
+    /// The name that its users know.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::H264 => "H.264",
+            Self::Hevc => "HEVC",
+            Self::Av1 => "AV1",
+        }
+    }
 }
 
 impl Track {

@@ -120,10 +120,10 @@ fn write_period(out: &mut String, context: &Context<'_>, period: &Period, listed
     let start_us = (period.origin_utc_ms - context.origin_utc_ms) * 1000 + period.at.micros();
     let mut end_us = None;
     let mut sets = String::new();
-    for audio in [false, true] {
+    for family in families(listed) {
         let members: Vec<_> = listed
             .iter()
-            .filter(|rendition| (rendition.info.role == Role::Audio) == audio)
+            .filter(|rendition| Family::of(rendition) == family)
             .filter_map(|rendition| Some((rendition, Run::of(rendition, context, period)?)))
             .collect();
         end_us = members
@@ -131,7 +131,7 @@ fn write_period(out: &mut String, context: &Context<'_>, period: &Period, listed
             .map(|(_, run)| start_us + run.end_us)
             .chain(end_us)
             .max();
-        write_set(&mut sets, context, period, audio, &members);
+        write_set(&mut sets, context, period, family, &members);
     }
     end_us?;
     let _ = write!(
@@ -141,6 +141,51 @@ fn write_period(out: &mut String, context: &Context<'_>, period: &Period, listed
         seconds(start_us.max(0))
     );
     end_us
+}
+
+/// What may stand in one AdaptationSet: players switch between its members without a new decoder.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Family<'a> {
+    is_audio: bool,
+    /// Video: the sample entry, which the codec string begins with.
+    entry: &'a str,
+}
+
+impl<'a> Family<'a> {
+    fn of(rendition: &'a Listed) -> Self {
+        let is_audio = rendition.info.role == Role::Audio;
+        let codec = codecs(&rendition.info.track);
+        Self {
+            is_audio,
+            entry: if is_audio {
+                ""
+            } else {
+                codec.split_once('.').map_or(codec, |(entry, _)| entry)
+            },
+        }
+    }
+
+    /// The same in every manifest, whatever else it lists.
+    fn id(self) -> u32 {
+        match (self.is_audio, self.entry) {
+            (true, _) => 1,
+            (false, "hvc1") => 2,
+            (false, "av01") => 3,
+            (false, _) => 0,
+        }
+    }
+}
+
+/// The families that are there; H.264, which every player takes, first, and audio last.
+fn families(listed: &[Listed]) -> Vec<Family<'_>> {
+    let mut families: Vec<Family<'_>> = Vec::new();
+    for family in listed.iter().map(Family::of) {
+        if !families.contains(&family) {
+            families.push(family);
+        }
+    }
+    families.sort_by_key(|family| (family.is_audio, family.id()));
+    families
 }
 
 /// What a rendition has in a Period under one init segment.
@@ -202,11 +247,11 @@ fn write_set(
     out: &mut String,
     context: &Context<'_>,
     period: &Period,
-    audio: bool,
+    family: Family<'_>,
     members: &[(&Listed, Run)],
 ) {
     let Some((_, first)) = members.first() else { return };
-    let kind = if audio { "audio" } else { "video" };
+    let kind = if family.is_audio { "audio" } else { "video" };
     let _ = write!(
         out,
         "    <AdaptationSet id=\"{}\" contentType=\"{kind}\" mimeType=\"{kind}/mp4\" segmentAlignment=\"true\" \
@@ -214,7 +259,7 @@ fn write_set(
          <ProducerReferenceTime id=\"0\" inband=\"true\" type=\"captured\" wallClockTime=\"{}\" presentationTime=\"{}\">\n        \
          <UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-iso:2014\" value=\"/api/v1/time\"/>\n      \
          </ProducerReferenceTime>\n      <Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"main\"/>\n",
-        u32::from(audio),
+        family.id(),
         rfc3339_ms(period.origin_utc_ms + period.at.micros().div_euclid(1000)),
         first.offset,
     );

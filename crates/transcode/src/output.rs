@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use container::flv::{AudioTag, Demuxer, TagKind, VideoTag, parse_audio, parse_video};
 use media::h264::{self, NalType};
-use media::{Sample, Track, TrackConfig, aac};
+use media::{Sample, Track, TrackConfig, VideoCodec, aac};
 
 use crate::shared::{Core, Output};
 
@@ -83,8 +83,12 @@ impl OutputReader {
             let delivery = match tag.kind {
                 TagKind::Script => None,
                 TagKind::Video => match parse_video(&tag.body)? {
-                    VideoTag::SequenceHeader(record) => video_track(core, self.index, &record)?,
-                    VideoTag::Nalus {
+                    VideoTag::SequenceHeader {
+                        codec: VideoCodec::H264,
+                        record,
+                    } => video_track(core, self.index, &record)?,
+                    VideoTag::Frame {
+                        codec: VideoCodec::H264,
                         is_key_flag,
                         composition_time_ms,
                         data,
@@ -93,7 +97,7 @@ impl OutputReader {
                         video_sample(core, self.index, pts_ms, is_key_flag, &data, now)?
                     }
                     VideoTag::EndOfSequence | VideoTag::Nothing => None,
-                    VideoTag::Unsupported(_) => return Err(OutputError::Codec),
+                    _ => return Err(OutputError::Codec),
                 },
                 TagKind::Audio => match parse_audio(&tag.body)? {
                     AudioTag::AacHeader(record) => audio_track(core, self.index, &record)?,

@@ -32,10 +32,10 @@ pub enum InitError {
 /// The init segment of a track. `bitrate` (bits a second) fills `btrt` and the audio descriptors; 0 if unknown.
 pub fn init_segment(track: &Track, bitrate: u32) -> Result<Bytes, InitError> {
     let record = match &track.config {
-        TrackConfig::Video(video) if video.codec != VideoCodec::H264 => {
-            return Err(InitError::Video { codec: video.codec });
-        }
-        TrackConfig::Video(video) => &video.record,
+        TrackConfig::Video(video) => match sample_entry(video.codec) {
+            Some(_) => &video.record,
+            None => return Err(InitError::Video { codec: video.codec }),
+        },
         TrackConfig::Audio(audio) if audio.codec != AudioCodec::Aac => {
             return Err(InitError::Audio { codec: audio.codec });
         }
@@ -50,6 +50,10 @@ pub fn init_segment(track: &Track, bitrate: u32) -> Result<Bytes, InitError> {
         out.u32(0);
         // cmfc: the CMAF constraints; cmf2: composition offsets may be negative and there is no edit list.
         out.bytes(b"iso6cmfccmf2mp41");
+        // Asked for by AV1-ISOBMFF 2.1.
+        if matches!(&track.config, TrackConfig::Video(video) if video.codec == VideoCodec::Av1) {
+            out.bytes(b"av01");
+        }
     });
     out.boxed(b"moov", |out| {
         movie_header(out);
@@ -155,9 +159,22 @@ fn media_box(out: &mut Writer, track: &Track, bitrate: u32) {
     });
 }
 
-/// ISO/IEC 14496-12 12.1.3, 14496-15 5.4.2. Colour is left to the bit stream's own VUI.
+/// The sample entry and its box for the decoder configuration.
+fn sample_entry(codec: VideoCodec) -> Option<(&'static [u8; 4], &'static [u8; 4])> {
+    match codec {
+        VideoCodec::H264 => Some((b"avc1", b"avcC")),
+        VideoCodec::Hevc => Some((b"hvc1", b"hvcC")),
+        VideoCodec::Av1 => Some((b"av01", b"av1C")),
+        _ => None,
+    }
+}
+
+/// ISO/IEC 14496-12 12.1.3, 14496-15 5.4.2 and 8.4.1, AV1-ISOBMFF 2.2. Colour is left to the bit stream's own VUI.
 fn video_entry(out: &mut Writer, video: &VideoConfig, bitrate: u32) {
-    out.boxed(b"avc1", |out| {
+    let Some((entry, configuration)) = sample_entry(video.codec) else {
+        return;
+    };
+    out.boxed(entry, |out| {
         out.zeros(6);
         out.u16(1); // data reference
         out.zeros(16);
@@ -170,7 +187,7 @@ fn video_entry(out: &mut Writer, video: &VideoConfig, bitrate: u32) {
         out.zeros(32); // compressor name
         out.u16(24); // depth
         out.u16(0xffff);
-        out.boxed(b"avcC", |out| out.bytes(&video.record));
+        out.boxed(configuration, |out| out.bytes(&video.record));
         out.boxed(b"pasp", |out| {
             out.u32(video.pixel_aspect.0.max(1));
             out.u32(video.pixel_aspect.1.max(1));

@@ -88,6 +88,55 @@ fn init_segments_read_back() {
     );
 }
 
+/// The configuration that a file of FFmpeg's begins with.
+fn track_of(file: &[u8]) -> Track {
+    use crate::flv::{Demuxer, VideoStream, VideoTag, parse_video};
+    let mut demuxer = Demuxer::new(1 << 20);
+    let mut input = bytes::BytesMut::from(file);
+    let mut track = video();
+    while let Some(tag) = demuxer.next(&mut input).unwrap() {
+        if let Ok(VideoTag::SequenceHeader { codec, record }) = parse_video(&tag.body) {
+            let stream = VideoStream::new(codec, &record).unwrap();
+            track.config = TrackConfig::Video(stream.config().clone());
+        }
+    }
+    track
+}
+
+#[test]
+fn hevc_and_av1_init_segments_read_back() {
+    let init = init_segment(&track_of(include_bytes!("../../tests/data/hevc.flv")), 0).unwrap();
+    let [_, Any::Moov(moov)] = &atoms(&init)[..] else {
+        panic!()
+    };
+    let [mp4_atom::Codec::Hvc1(hvc1)] = &moov.trak[0].mdia.minf.stbl.stsd.codecs[..] else {
+        panic!("{:?}", moov.trak[0].mdia.minf.stbl.stsd.codecs)
+    };
+    assert_eq!((hvc1.visual.width, hvc1.visual.height), (128, 72));
+    assert_eq!(
+        (hvc1.hvcc.general_level_idc, hvc1.hvcc.length_size_minus_one),
+        (30, 3)
+    );
+    assert!(hvc1.hvcc.arrays.iter().all(|array| array.completeness));
+    assert_eq!(hvc1.hvcc.arrays.len(), 3);
+
+    let init = init_segment(&track_of(include_bytes!("../../tests/data/av1.flv")), 0).unwrap();
+    let [Any::Ftyp(ftyp), Any::Moov(moov)] = &atoms(&init)[..] else {
+        panic!()
+    };
+    assert!(
+        ftyp.compatible_brands
+            .iter()
+            .any(|brand| brand.to_string() == "av01")
+    );
+    let [mp4_atom::Codec::Av01(av01)] = &moov.trak[0].mdia.minf.stbl.stsd.codecs[..] else {
+        panic!("{:?}", moov.trak[0].mdia.minf.stbl.stsd.codecs)
+    };
+    assert_eq!((av01.visual.width, av01.visual.height), (128, 72));
+    assert!(av01.av1c.chroma_subsampling_x && !av01.av1c.high_bitdepth);
+    assert_eq!(av01.av1c.config_obus.len(), 13);
+}
+
 #[test]
 fn what_cannot_be_written_is_refused() {
     let mut track = audio();

@@ -1,8 +1,10 @@
 //! H.264 tags to samples.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use media::VideoConfig;
 use media::h264::{self, H264Error, NalType};
+
+use super::stream::{VideoSample, is_byte_stream, let_go, with_lengths};
 
 /// The H.264 of one publisher: its parameter sets and how its samples are laid out.
 #[derive(Clone, Debug)]
@@ -12,23 +14,6 @@ pub struct AvcStream {
     /// SPS and PPS in force.
     sets: Vec<Bytes>,
 }
-
-/// One access unit in the form of [`media::Sample`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AvcSample {
-    /// NAL units with 4-byte lengths, without parameter sets, delimiters and filler. Empty if nothing else was there.
-    pub data: Bytes,
-    /// It has an IDR slice.
-    pub is_sync: bool,
-    /// Every slice has `nal_ref_idc` 0.
-    pub is_disposable: bool,
-    /// It holds a coded slice. What holds none is not worth a sample.
-    pub has_picture: bool,
-    /// It brought parameter sets that differ from those in force: this is the configuration from it on.
-    pub new_config: Option<VideoConfig>,
-}
-
-const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
 impl AvcStream {
     /// From the record of a sequence header.
@@ -49,30 +34,26 @@ impl AvcStream {
     }
 
     /// The access unit of one tag. A malformed tail is left out.
-    pub fn sample(&mut self, data: &Bytes) -> AvcSample {
+    pub fn sample(&mut self, data: &Bytes) -> VideoSample {
         let (mut out, mut unit) = h264::normalise(data, self.length_size);
         let mut source = data.clone();
         let mut length_size = self.length_size;
-        // Some encoders send a byte stream with start codes where lengths belong.
-        if !unit.has_picture && data.starts_with(&START_CODE) {
+        if !unit.has_picture && is_byte_stream(data) {
             source = with_lengths(data);
             length_size = 4;
             (out, unit) = h264::normalise(&source, 4);
-        }
-        // A small slice must not keep a big tag alive (a tag full of filler).
-        if out.len() < source.len() / 2 {
-            out = Bytes::copy_from_slice(&out);
         }
         let new_config = if unit.has_parameter_sets {
             self.compare(&source, length_size)
         } else {
             None
         };
-        AvcSample {
-            data: out,
+        VideoSample {
+            data: let_go(out, source.len()),
             is_sync: unit.is_idr,
             is_disposable: unit.is_disposable && !unit.is_idr,
             has_picture: unit.has_picture,
+            is_open_gop: false,
             new_config,
         }
     }
@@ -126,16 +107,6 @@ fn parameter_sets(record: &Bytes) -> Vec<Bytes> {
         }
     }
     sets
-}
-
-/// A byte stream with start codes, rewritten with 4-byte lengths.
-fn with_lengths(data: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(data.len() + 16);
-    for nal in h264::annexb_units(data) {
-        out.put_u32(nal.len() as u32);
-        out.put_slice(nal);
-    }
-    out.freeze()
 }
 
 #[cfg(test)]

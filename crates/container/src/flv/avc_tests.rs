@@ -140,8 +140,8 @@ fn read(bytes: &[u8]) -> (usize, usize, usize) {
     for tag in tags(bytes) {
         match tag.kind {
             TagKind::Video => match parse_video(&tag.body) {
-                Ok(VideoTag::SequenceHeader(record)) => stream = AvcStream::new(&record).ok(),
-                Ok(VideoTag::Nalus { data, .. }) => {
+                Ok(VideoTag::SequenceHeader { record, .. }) => stream = AvcStream::new(&record).ok(),
+                Ok(VideoTag::Frame { data, .. }) => {
                     let Some(stream) = &mut stream else { continue };
                     let sample = stream.sample(&data);
                     assert!(sample.data.len() <= 2 * data.len() + 16);

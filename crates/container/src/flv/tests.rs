@@ -17,11 +17,15 @@ fn video_bodies() {
         (&[][..], Ok(VideoTag::Nothing)),
         (
             &[0x17, 0, 0, 0, 0, 9, 9],
-            Ok(VideoTag::SequenceHeader(data.clone())),
+            Ok(VideoTag::SequenceHeader {
+                codec: VideoCodec::H264,
+                record: data.clone(),
+            }),
         ),
         (
             &[0x27, 1, 0xff, 0xff, 0xd6, 9, 9],
-            Ok(VideoTag::Nalus {
+            Ok(VideoTag::Frame {
+                codec: VideoCodec::H264,
                 is_key_flag: false,
                 composition_time_ms: -42,
                 data: data.clone(),
@@ -29,7 +33,8 @@ fn video_bodies() {
         ),
         (
             &[0x17, 1, 0, 0, 80, 9, 9],
-            Ok(VideoTag::Nalus {
+            Ok(VideoTag::Frame {
+                codec: VideoCodec::H264,
                 is_key_flag: true,
                 composition_time_ms: 80,
                 data: data.clone(),
@@ -39,8 +44,15 @@ fn video_bodies() {
         (&[0x17, 2, 0, 0, 0], Ok(VideoTag::EndOfSequence)),
         (&[0x57, 0], Ok(VideoTag::Nothing)),
         (&[0x12, 0, 0], Ok(VideoTag::Unsupported(Codec::Video(2)))),
-        (b"\x90hvc1xyz", Ok(VideoTag::Unsupported(Codec::FourCc(*b"hvc1")))),
-        (b"\x90hv", Ok(VideoTag::Unsupported(Codec::FourCc([0; 4])))),
+        (b"\x90vp09xyz", Ok(VideoTag::Unsupported(Codec::FourCc(*b"vp09")))),
+        (
+            b"\x90hv",
+            Err(Error::Truncated {
+                what: "video",
+                found: 3,
+                expected: 5,
+            }),
+        ),
         (
             &[0x17],
             Err(Error::Truncated {
@@ -97,7 +109,7 @@ fn audio_bodies() {
 #[test]
 fn bodies_are_slices() {
     let body = Bytes::from(vec![0x27, 1, 0, 0, 0, 1, 2, 3, 4]);
-    let Ok(VideoTag::Nalus { data, .. }) = parse_video(&body) else {
+    let Ok(VideoTag::Frame { data, .. }) = parse_video(&body) else {
         panic!("no NAL units")
     };
     assert_eq!(data.as_ptr(), body[5..].as_ptr());
@@ -162,7 +174,8 @@ fn files_round_trip_in_pieces() {
         assert_eq!(tags[0].kind, TagKind::Script);
         let last = &tags[41];
         assert_eq!((last.kind, last.timestamp_ms), (TagKind::Video, 760));
-        let expected = VideoTag::Nalus {
+        let expected = VideoTag::Frame {
+            codec: VideoCodec::H264,
             is_key_flag: false,
             composition_time_ms: 80,
             data: vec![19; 100].into(),

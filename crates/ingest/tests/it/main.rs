@@ -5,6 +5,7 @@
 // The short name that every other crate knows it by.
 extern crate tidewire_ingest as ingest;
 
+mod enhanced;
 mod ffmpeg;
 mod refusals;
 mod support;

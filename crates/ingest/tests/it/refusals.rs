@@ -270,10 +270,10 @@ async fn nonsense_in_tags_is_counted_then_ends_the_connection() {
     socket.write_all(&out).await.unwrap();
     server.wait_closed(CloseReason::BadMedia, 1).await;
     assert_eq!(server.server.stats().media_faults(MediaFault::BadTag), 11);
-    // An Enhanced RTMP tag: told what to do.
+    // A FourCC that is not taken: told what to do.
     let (mut socket, mut client) = publish(&server, "KEY-b").await.unwrap();
     let mut out = BytesMut::new();
-    client.write_media(&mut out, MediaKind::Video, 0, &[b"\x90hvc1", &[1, 2, 3]]);
+    client.write_media(&mut out, MediaKind::Video, 0, &[b"\x90vp09", &[1, 2, 3]]);
     socket.write_all(&out).await.unwrap();
     let mut input = BytesMut::new();
     let error = loop {
@@ -282,7 +282,11 @@ async fn nonsense_in_tags_is_counted_then_ends_the_connection() {
             break error;
         }
     };
-    assert!(error.to_string().contains("HEVC"), "{error}");
+    let said = error.to_string();
+    assert!(
+        said.contains("H.264, HEVC and AV1") && said.contains("sends VP9"),
+        "{said}"
+    );
     drop(socket);
     server.wait_closed(CloseReason::UnsupportedCodec, 1).await;
 }

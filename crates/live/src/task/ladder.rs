@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hub::{Item, Severity, Start};
 use media::ladder::{Source, SourceRung};
-use media::{MediaKind, Micros, TrackConfig};
+use media::{MediaKind, Micros, TrackConfig, VideoCodec};
 use package::{Mode, RenditionSpec, Role};
 use transcode::{LadderEvent, LadderSpec};
 
@@ -98,6 +98,28 @@ impl StreamTask {
         self.ladder_events = Some(next_event(Arc::clone(&ladder)));
         self.looks.renewed();
         self.ladder = Some(ladder);
+    }
+
+    /// Gives up the ladder of a source that the encoder's child cannot decode: it is offered as it is.
+    pub(super) fn check_codec(&mut self) {
+        let Some(codec) = self.video_codec() else { return };
+        let board = self.broadcast.stream.notices();
+        if codec == VideoCodec::H264 {
+            board.clear(sentences::SOURCE_ONLY);
+            return;
+        }
+        sentences::source_only(board, codec);
+        // Its rungs end when its feeds do.
+        self.ladder = None;
+        self.ladder_events = None;
+        self.refuse_ladder();
+    }
+
+    fn video_codec(&self) -> Option<VideoCodec> {
+        match &self.video.as_ref()?.1.config {
+            TrackConfig::Video(config) => Some(config.codec),
+            TrackConfig::Audio(_) => None,
+        }
     }
 
     pub(super) fn refuse_ladder(&mut self) {

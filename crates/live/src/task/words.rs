@@ -15,7 +15,9 @@ impl StreamTask {
             match notice {
                 Notice::ModeDecided { mode, gop_ms } => {
                     tracing::info!(channel, ?mode, gop_ms, "segment plan decided");
-                    let can_encode = self.encoders.get().may_encode() && !self.config.profiles.is_empty();
+                    let can_encode = self.encoders.get().may_encode()
+                        && !self.config.profiles.is_empty()
+                        && !self.ladder_refused;
                     sentences::mode_decided(board, mode, gop_ms, can_encode);
                     if self.mode.is_none() {
                         self.mode = Some(mode);

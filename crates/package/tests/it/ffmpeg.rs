@@ -90,7 +90,7 @@ fn feed(channel: &mut Channel, path: &Path) -> (usize, usize) {
         let ticks = |ms: i64, scale| rescale(ms, media::MILLISECONDS, scale).unwrap();
         match tag.kind {
             TagKind::Video => match parse_video(&tag.body).unwrap() {
-                VideoTag::SequenceHeader(record) => {
+                VideoTag::SequenceHeader { record, .. } => {
                     let stream = AvcStream::new(&record).unwrap();
                     let config = TrackConfig::Video(stream.config().clone());
                     channel
@@ -98,7 +98,7 @@ fn feed(channel: &mut Channel, path: &Path) -> (usize, usize) {
                         .set_track(channel.source, track(VIDEO_TIMESCALE, config));
                     avc = Some(stream);
                 }
-                VideoTag::Nalus {
+                VideoTag::Frame {
                     composition_time_ms,
                     data,
                     ..

@@ -207,6 +207,46 @@ fn a_segment_in_progress_can_be_followed() {
     assert_eq!(whole.parts, parts);
 }
 
+/// Players switch within an AdaptationSet without a new decoder, so each codec has its own.
+#[test]
+fn an_hevc_source_and_its_h264_rung_are_two_sets() {
+    let mut publisher = Publisher::new(PackageConfig::default());
+    let mut track = (*video_track(1920, Some((30, 1)))).clone();
+    let media::TrackConfig::Video(config) = &mut track.config else {
+        panic!()
+    };
+    config.codec = media::VideoCodec::Hevc;
+    config.codec_string = "hvc1.1.6.L93.90".into();
+    let world = &mut publisher.world;
+    world
+        .packager
+        .set_track(world.ids["source"], std::sync::Arc::new(track));
+    world.add("480p", Role::Rung, video_track(854, Some((30, 1))));
+    while publisher.camera.time_us() < 9_000_000 {
+        let sample = publisher.camera.take();
+        publisher
+            .world
+            .advance(1_000_000 + publisher.camera.time_us().unsigned_abs());
+        let force = publisher.world.push("source", sample.clone());
+        let is_sync = force || sample.is_sync;
+        publisher.world.push("480p", Sample { is_sync, ..sample });
+    }
+    let window = &publisher.world.window;
+    let mpd = text(&window.mpd(UTC + 9_000).unwrap().body);
+    let sets: Vec<&str> = mpd.split("<AdaptationSet ").skip(1).collect();
+    assert_eq!(sets.len(), 2, "{mpd}");
+    assert!(
+        sets[0].starts_with("id=\"0\"") && sets[0].contains("codecs=\"avc1.64001f\""),
+        "{mpd}"
+    );
+    assert!(
+        sets[1].starts_with("id=\"2\"") && sets[1].contains("codecs=\"hvc1.1.6.L93.90\""),
+        "{mpd}"
+    );
+    let master = text(&window.master().unwrap().body);
+    assert!(master.contains("CODECS=\"hvc1.1.6.L93.90\""), "{master}");
+}
+
 #[test]
 fn rungs_come_and_go() {
     let mut publisher = Publisher::new(PackageConfig::default());

@@ -77,8 +77,8 @@ pub(crate) fn source_with(
             continue;
         }
         match parse_video(&tag.body).unwrap() {
-            VideoTag::SequenceHeader(record) => avc = Some(AvcStream::new(&record).unwrap()),
-            VideoTag::Nalus {
+            VideoTag::SequenceHeader { record, .. } => avc = Some(AvcStream::new(&record).unwrap()),
+            VideoTag::Frame {
                 composition_time_ms,
                 data,
                 ..
