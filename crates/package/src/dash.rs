@@ -6,12 +6,12 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use media::{MediaTime, Track, TrackConfig};
+use media::MediaTime;
 
 use crate::clock::{rfc3339_ms, seconds};
 use crate::config::Role;
-use crate::hls::codecs;
-use crate::log::{RenditionInfo, RenditionLog, Segment};
+use crate::log::{RenditionLog, Segment};
+use crate::title::{Listing, TrackFacts};
 use crate::window::Fixed;
 
 /// How far behind live players aim, and what they take before they jump, milliseconds.
@@ -29,45 +29,58 @@ pub(crate) struct Context<'a> {
     pub(crate) origin_utc_ms: i64,
     pub(crate) now_utc_ms: i64,
     pub(crate) periods: Vec<Period>,
+    /// A title: periods follow each other without the pauses there were between them, and media has no stream in its
+    /// names.
+    pub(crate) is_title: bool,
 }
 
 /// A run without discontinuity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Period {
+pub struct Period {
     /// Discontinuity sequence number.
-    pub(crate) number: u64,
+    pub number: u64,
     /// Media time at which it starts.
-    pub(crate) at: MediaTime,
-    /// UTC of media time 0 when it started.
-    pub(crate) origin_utc_ms: i64,
+    pub at: MediaTime,
+    /// UTC of media time 0 when it started, milliseconds since 1970.
+    pub origin_utc_ms: i64,
 }
 
 /// A rendition with its listed segments.
-struct Listed {
-    info: RenditionInfo,
-    part_target_us: i64,
-    segments: Vec<Arc<Segment>>,
-    open: Option<Segment>,
+pub(crate) struct Listed {
+    pub(crate) info: Listing,
+    pub(crate) part_target_us: i64,
+    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) open: Option<Segment>,
 }
 
-/// The manifest.
+/// The manifest of a live stream.
 pub(crate) fn manifest(context: &Context<'_>, renditions: &[Arc<RenditionLog>]) -> Option<String> {
     let listed: Vec<Listed> = renditions
         .iter()
         .filter_map(|log| {
             let (segments, open) = log.listed();
             Some(Listed {
-                info: log.info()?,
+                info: Listing::from(&log.info()?),
                 part_target_us: log.layout()?.part_target_us,
                 segments,
                 open,
             })
         })
         .collect();
+    manifest_of(context, &listed)
+}
+
+/// The manifest.
+pub(crate) fn manifest_of(context: &Context<'_>, listed: &[Listed]) -> Option<String> {
     let mut body = String::with_capacity(4096);
     let mut end_us = 0;
     for period in &context.periods {
-        end_us = write_period(&mut body, context, period, &listed).unwrap_or(end_us);
+        let start_us = if context.is_title {
+            end_us
+        } else {
+            (period.origin_utc_ms - context.origin_utc_ms) * 1000 + period.at.micros()
+        };
+        end_us = write_period(&mut body, context, period, start_us, listed).unwrap_or(end_us);
     }
     let mut out = String::with_capacity(body.len() + 1500);
     write_head(&mut out, context, end_us);
@@ -116,8 +129,13 @@ fn write_head(out: &mut String, context: &Context<'_>, end_us: i64) {
 }
 
 /// Writes a Period with whatever lies in it; the end of it on the presentation timeline, or `None` if it is empty.
-fn write_period(out: &mut String, context: &Context<'_>, period: &Period, listed: &[Listed]) -> Option<i64> {
-    let start_us = (period.origin_utc_ms - context.origin_utc_ms) * 1000 + period.at.micros();
+fn write_period(
+    out: &mut String,
+    context: &Context<'_>,
+    period: &Period,
+    start_us: i64,
+    listed: &[Listed],
+) -> Option<i64> {
     let mut end_us = None;
     let mut sets = String::new();
     for family in families(listed) {
@@ -154,7 +172,7 @@ struct Family<'a> {
 impl<'a> Family<'a> {
     fn of(rendition: &'a Listed) -> Self {
         let is_audio = rendition.info.role == Role::Audio;
-        let codec = codecs(&rendition.info.track);
+        let codec = rendition.info.facts.codecs();
         Self {
             is_audio,
             entry: if is_audio {
@@ -255,14 +273,20 @@ fn write_set(
     let _ = write!(
         out,
         "    <AdaptationSet id=\"{}\" contentType=\"{kind}\" mimeType=\"{kind}/mp4\" segmentAlignment=\"true\" \
-         startWithSAP=\"1\">\n      <Label>{kind}</Label>\n      \
-         <ProducerReferenceTime id=\"0\" inband=\"true\" type=\"captured\" wallClockTime=\"{}\" presentationTime=\"{}\">\n        \
-         <UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-iso:2014\" value=\"/api/v1/time\"/>\n      \
-         </ProducerReferenceTime>\n      <Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"main\"/>\n",
+         startWithSAP=\"1\">\n      <Label>{kind}</Label>\n      ",
         family.id(),
-        rfc3339_ms(period.origin_utc_ms + period.at.micros().div_euclid(1000)),
-        first.offset,
     );
+    if !context.is_title {
+        let _ = write!(
+            out,
+            "<ProducerReferenceTime id=\"0\" inband=\"true\" type=\"captured\" wallClockTime=\"{}\" presentationTime=\"{}\">\n        \
+             <UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-iso:2014\" value=\"/api/v1/time\"/>\n      \
+             </ProducerReferenceTime>\n      ",
+            rfc3339_ms(period.origin_utc_ms + period.at.micros().div_euclid(1000)),
+            first.offset,
+        );
+    }
+    out.push_str("<Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"main\"/>\n");
     for (rendition, run) in members {
         write_representation(out, context, rendition, run);
     }
@@ -276,20 +300,20 @@ fn write_representation(out: &mut String, context: &Context<'_>, rendition: &Lis
         "      <Representation id=\"{}\" bandwidth=\"{}\" codecs=\"{}\"",
         info.name,
         info.peak_bitrate.max(1),
-        codecs(&info.track),
+        info.facts.codecs(),
     );
-    write_media_attributes(out, &info.track);
+    write_media_attributes(out, &info.facts);
+    let folder = if context.is_title {
+        info.name.clone()
+    } else {
+        format!("{}/{}", info.name, context.stream_id)
+    };
     let early_us = i64::from(context.fixed.target_duration) * 1_000_000 - rendition.part_target_us;
     let _ = write!(
         out,
         "        <SegmentTemplate timescale=\"{}\" presentationTimeOffset=\"{}\" startNumber=\"{}\" \
-         initialization=\"{name}/{stream}/init-{}.mp4\" media=\"{name}/{stream}/seg-$Number$.m4s\"",
-        run.timescale,
-        run.offset,
-        run.first_msn,
-        run.init,
-        name = info.name,
-        stream = context.stream_id,
+         initialization=\"{folder}/init-{}.mp4\" media=\"{folder}/seg-$Number$.m4s\"",
+        run.timescale, run.offset, run.first_msn, run.init,
     );
     if !context.ended {
         let _ = write!(
@@ -303,27 +327,31 @@ fn write_representation(out: &mut String, context: &Context<'_>, rendition: &Lis
     out.push_str("          </SegmentTimeline>\n        </SegmentTemplate>\n      </Representation>\n");
 }
 
-fn write_media_attributes(out: &mut String, track: &Track) {
-    match &track.config {
-        TrackConfig::Video(video) => {
-            let _ = write!(out, " width=\"{}\" height=\"{}\"", video.width, video.height);
-            let _ = write!(
-                out,
-                " sar=\"{}:{}\"",
-                video.pixel_aspect.0.max(1),
-                video.pixel_aspect.1.max(1)
-            );
-            if let Some(rate) = video.frame_rate {
+fn write_media_attributes(out: &mut String, facts: &TrackFacts) {
+    match facts {
+        TrackFacts::Video {
+            width,
+            height,
+            pixel_aspect: (horizontal, vertical),
+            frame_rate,
+            ..
+        } => {
+            let _ = write!(out, " width=\"{width}\" height=\"{height}\"");
+            let _ = write!(out, " sar=\"{}:{}\"", (*horizontal).max(1), (*vertical).max(1));
+            if let Some(rate) = frame_rate {
                 let _ = write!(out, " frameRate=\"{}/{}\"", rate.numerator, rate.denominator);
             }
             out.push_str(">\n");
         }
-        TrackConfig::Audio(audio) => {
+        TrackFacts::Audio {
+            sample_rate,
+            channels,
+            ..
+        } => {
             let _ = write!(
                 out,
-                " audioSamplingRate=\"{}\">\n        <AudioChannelConfiguration \
-                 schemeIdUri=\"urn:mpeg:dash:23003:3:audio_channel_configuration:2011\" value=\"{}\"/>\n",
-                audio.sample_rate, audio.channels
+                " audioSamplingRate=\"{sample_rate}\">\n        <AudioChannelConfiguration \
+                 schemeIdUri=\"urn:mpeg:dash:23003:3:audio_channel_configuration:2011\" value=\"{channels}\"/>\n",
             );
         }
     }

@@ -3,11 +3,10 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use media::{Track, TrackConfig};
-
 use crate::clock::{duration_us, rfc3339_ms, seconds};
 use crate::config::Role;
 use crate::log::{Layout, RenditionLog, Segment};
+use crate::title::{Listing, TrackFacts};
 use crate::window::Fixed;
 
 /// Parts are listed for the last three target durations (RFC 8216bis 4.4.4.9).
@@ -193,9 +192,14 @@ fn tail(out: &mut String, snapshot: &Snapshot, siblings: &[Arc<RenditionLog>], i
     }
 }
 
-/// The multivariant playlist.
+/// The multivariant playlist of a live stream.
 pub(crate) fn master_playlist(renditions: &[Arc<RenditionLog>]) -> String {
-    let infos: Vec<_> = renditions.iter().filter_map(|log| log.info()).collect();
+    let infos = renditions.iter().filter_map(|log| log.info());
+    master(&infos.map(|info| Listing::from(&info)).collect::<Vec<_>>())
+}
+
+/// The multivariant playlist.
+pub(crate) fn master(infos: &[Listing]) -> String {
     let audio = infos.iter().find(|info| info.role == Role::Audio);
     let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:6\n");
     let has_video = infos.iter().any(|info| info.role != Role::Audio);
@@ -203,7 +207,7 @@ pub(crate) fn master_playlist(renditions: &[Arc<RenditionLog>]) -> String {
         let _ = writeln!(
             out,
             "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"audio\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"{}\",URI=\"{}/playlist.m3u8\"",
-            channels(&audio.track),
+            audio.facts.channels(),
             audio.name
         );
     }
@@ -217,14 +221,20 @@ pub(crate) fn master_playlist(renditions: &[Arc<RenditionLog>]) -> String {
             peak.max(mean).max(1),
             mean.max(1)
         );
-        let _ = write!(out, ",CODECS=\"{}", codecs(&info.track));
+        let _ = write!(out, ",CODECS=\"{}", info.facts.codecs());
         if let Some(audio) = beside {
-            let _ = write!(out, ",{}", codecs(&audio.track));
+            let _ = write!(out, ",{}", audio.facts.codecs());
         }
         out.push('"');
-        if let TrackConfig::Video(video) = &info.track.config {
-            let _ = write!(out, ",RESOLUTION={}x{}", video.width, video.height);
-            if let Some(rate) = video.frame_rate {
+        if let TrackFacts::Video {
+            width,
+            height,
+            frame_rate,
+            ..
+        } = &info.facts
+        {
+            let _ = write!(out, ",RESOLUTION={width}x{height}");
+            if let Some(rate) = frame_rate {
                 let milli = (u64::from(rate.numerator.get()) * 1000 + u64::from(rate.denominator.get()) / 2)
                     / u64::from(rate.denominator.get());
                 let _ = write!(out, ",FRAME-RATE={}.{:03}", milli / 1000, milli % 1000);
@@ -236,19 +246,4 @@ pub(crate) fn master_playlist(renditions: &[Arc<RenditionLog>]) -> String {
         let _ = write!(out, "\n{}/playlist.m3u8\n", info.name);
     }
     out
-}
-
-/// The `codecs` parameter of a track, RFC 6381.
-pub(crate) fn codecs(track: &Track) -> &str {
-    match &track.config {
-        TrackConfig::Video(video) => &video.codec_string,
-        TrackConfig::Audio(audio) => &audio.codec_string,
-    }
-}
-
-fn channels(track: &Track) -> u16 {
-    match &track.config {
-        TrackConfig::Video(_) => 0,
-        TrackConfig::Audio(audio) => audio.channels,
-    }
 }

@@ -16,6 +16,9 @@ use crate::text::Text;
 use crate::window::{Fixed, LiveWindow};
 
 mod append;
+mod record;
+
+pub use record::{Completed, CompletedSegment};
 
 /// How many parts beyond the hinted one a request may wait for.
 const PARTS_AHEAD_MAX: usize = 3;
@@ -114,6 +117,8 @@ pub(crate) struct LogState {
     pub(crate) segments: VecDeque<Arc<Segment>>,
     pub(crate) retired: usize,
     pub(crate) open: Option<Segment>,
+    /// The first segment that was ever begun.
+    first_msn: Option<u64>,
     inits: VecDeque<(u32, Bytes)>,
     track: Option<Arc<Track>>,
     /// Duration (microseconds) and bytes of the complete segments that are listed.

@@ -47,6 +47,7 @@ pub struct LiveWindow {
     fixed: OnceLock<Fixed>,
     state: Mutex<State>,
     became_ready: Event,
+    segment_made: Event,
     master: Mutex<Option<(u64, Arc<Text>)>>,
     mpd: Mutex<Option<(u64, Arc<Text>)>>,
 }
@@ -65,6 +66,7 @@ impl LiveWindow {
             fixed: OnceLock::new(),
             state: Mutex::default(),
             became_ready: Event::new(),
+            segment_made: Event::new(),
             master: Mutex::default(),
             mpd: Mutex::default(),
         })
@@ -111,6 +113,7 @@ impl LiveWindow {
             origin_utc_ms,
             now_utc_ms,
             periods,
+            is_title: false,
         };
         cached(&self.mpd, key, || dash::manifest(&context, &renditions))
     }
@@ -130,6 +133,23 @@ impl LiveWindow {
     /// The offered renditions, in the order of the master playlist.
     pub fn renditions(&self) -> Vec<Arc<RenditionLog>> {
         lock(&self.state).renditions.clone()
+    }
+
+    /// All that were ever offered, as far as they are still held: also those that were taken away.
+    pub fn renditions_ever(&self) -> Vec<Arc<RenditionLog>> {
+        let state = lock(&self.state);
+        state.renditions.iter().chain(&state.removed).cloned().collect()
+    }
+
+    /// The runs without discontinuity so far; of very many the last ones.
+    pub fn periods(&self) -> Vec<dash::Period> {
+        lock(&self.state).periods.clone()
+    }
+
+    /// Fires when a segment of any rendition is complete, or nothing will be added. For those who keep segments: it fires
+    /// once for many parts.
+    pub fn segment_made(&self) -> EventListener {
+        self.segment_made.listen()
     }
 
     /// `None` if the stream can be played; else what fires when that may have changed.
@@ -232,5 +252,10 @@ impl LiveWindow {
         state.generation += 1;
         drop(state);
         self.became_ready.notify(usize::MAX);
+        self.note_segment();
+    }
+
+    pub(crate) fn note_segment(&self) {
+        self.segment_made.notify(usize::MAX);
     }
 }

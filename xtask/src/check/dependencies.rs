@@ -14,10 +14,11 @@ const PURE: &[&str] = &["media", "container", "rtmp", "package", "hub"];
 /// so a new room states its neighbours on the day it is born.
 const SHELLS: &[(&str, &[&str])] = &[
     ("platform", &[]),
+    ("store", &[]),
     ("transcode", &[]),
     ("ingest", &["platform"]),
-    ("live", &["transcode", "platform"]),
-    ("deliver", &["platform"]),
+    ("live", &["transcode", "platform", "store"]),
+    ("deliver", &["platform", "store"]),
     ("api", &["platform", "live", "deliver", "transcode", "ingest"]),
 ];
 

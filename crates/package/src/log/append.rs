@@ -47,7 +47,9 @@ impl RenditionLog {
 
     /// Opens the next segment; it is not seen by readers before its first part.
     pub(crate) fn open_segment(&self, segment: Segment) {
-        lock(&self.state).open = Some(segment);
+        let mut state = lock(&self.state);
+        state.first_msn.get_or_insert(segment.msn);
+        state.open = Some(segment);
     }
 
     pub(crate) fn append_part(&self, part: Part) {
@@ -83,6 +85,7 @@ impl RenditionLog {
         state.segments.push_back(Arc::new(segment));
         state.slide(i64::from(window_ms) * 1000, window_bytes_max);
         self.publish(state, last);
+        self.tell_recorder();
         Some(end)
     }
 
@@ -91,6 +94,13 @@ impl RenditionLog {
         state.ended = true;
         let last = self.last.load(Ordering::Relaxed);
         self.publish(state, last);
+        self.tell_recorder();
+    }
+
+    fn tell_recorder(&self) {
+        if let Some(window) = self.window.upgrade() {
+            window.note_segment();
+        }
     }
 
     pub(super) fn publish(&self, mut state: MutexGuard<'_, LogState>, last: u64) {
