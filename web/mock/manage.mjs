@@ -22,9 +22,9 @@ export class Management {
     this.events = [];
     this.listeners = new Set();
     this.tokens = [
-      { id: newId('tok'), label: 'Ana’s laptop', scopes: TOKENS.twa_mock, created_at: ago(40_000), expires_at: null, used_at: ago(1) },
-      { id: newId('tok'), label: 'Wall display', scopes: ['read'], created_at: ago(9_000), expires_at: new Date(Date.now() + 12 * 86_400_000).toISOString(), used_at: ago(3) },
-      { id: newId('tok'), label: 'Scheduler', scopes: ['read', 'publish'], created_at: ago(90_000), expires_at: ago(600), used_at: ago(700) },
+      { id: newId('tok'), label: 'Ana’s laptop', prefix: 'twa_m3k9', scopes: TOKENS.twa_mock, created_at: ago(40_000), expires_at: null, revoked_at: null },
+      { id: newId('tok'), label: 'Wall display', prefix: 'twa_q7ze', scopes: ['read'], created_at: ago(9_000), expires_at: new Date(Date.now() + 12 * 86_400_000).toISOString(), revoked_at: null },
+      { id: newId('tok'), label: 'Scheduler', prefix: 'twa_a2bd', scopes: ['read', 'publish'], created_at: ago(90_000), expires_at: ago(600), revoked_at: null },
     ];
     this.webhooks = [
       { id: newId('wh'), url: 'https://hooks.example.org/tidewire', label: 'Announcements', events: ['stream.live', 'stream.ended'], enabled: true, created_at: ago(20_000) },
@@ -36,8 +36,8 @@ export class Management {
       return { id: newId('dlv'), event_id: newId('evt'), type: hook.events[row % hook.events.length], attempt: failed ? 4 - row : 1, status: failed ? (row === 1 ? null : 503) : 200, error: failed ? (row === 1 ? 'no answer within 15 s' : 'the target answered 503') : null, at: ago(row * 37 + 2), duration_ms: failed ? (row === 1 ? 15_000 : 210) : 84 + row * 7 };
     })]));
     this.past = [
-      { id: newId('st'), channel: 'town-hall', state: 'ended', started_at: ago(190), ended_at: ago(96), publisher: { encoder: 'obs-output module (libobs version 31.0.2)', address: '192.0.2.14' } },
-      { id: newId('st'), channel: 'demo', state: 'failed', started_at: ago(2_900), ended_at: ago(2_898), publisher: { encoder: 'Lavf61.7.100', address: '198.51.100.7' } },
+      { id: newId('st'), channel: 'town-hall', state: 'ended', started_at: ago(190), ended_at: ago(96), reason: null, source: { codecs: 'avc1.640028,mp4a.40.2', width: 1920, height: 1080, frame_rate: 30 }, publisher: { protocol: 'rtmp', encoder: 'obs-output module (libobs version 31.0.2)', address: null } },
+      { id: newId('st'), channel: 'demo', state: 'failed', started_at: ago(2_900), ended_at: ago(2_898), reason: 'the disk is full', source: { codecs: null, width: null, height: null, frame_rate: null }, publisher: { protocol: 'rtmp', encoder: 'Lavf61.7.100', address: null } },
     ];
   }
 
@@ -79,7 +79,7 @@ export class Management {
     const health = channel.health ?? 'good';
     const second = Math.floor(at / 1000);
     const wobble = 1 + 0.02 * wave(second, 17) + 0.02 * noise(second, 1);
-    const share = health === 'silent' ? 0 : health === 'unsteady' ? Math.max(0.25, 0.7 + 0.5 * noise(second, 4)) : wobble;
+    const share = health === 'silent' ? 0 : health === 'unsteady' ? Math.max(0.12, 0.6 + 1.1 * noise(second, 4)) : wobble;
     const notices = { keyframes: [{ code: 'keyframes_apart', severity: 'warning', text: 'Your encoder sends a keyframe every 8.3 s; set its keyframe interval to 2 s.' }], slow: [{ code: 'rungs_dropped', severity: 'warning', text: 'Quality 720p was dropped: this server’s encoder is busy.' }] }[health] ?? [];
     return {
       at: new Date(at).toISOString(), ingest_bitrate: Math.round(6_100_000 * share), frame_rate: health === 'silent' ? 0 : 30 + (health === 'unsteady' ? 6 * noise(second, 2) - 2 : 0.04 * noise(second, 2)),
@@ -92,7 +92,8 @@ export class Management {
   }
 
   streams() {
-    const running = [...this.channels].filter(([, { view }]) => view.stream_id && view.state !== 'ended').map(([name, { view }]) => ({ id: view.stream_id, channel: name, state: view.state, started_at: view.started_at, ended_at: null, publisher: { encoder: 'obs-output module (libobs version 31.0.2)', address: '192.0.2.14' } }));
+    const source = { codecs: 'avc1.640028,mp4a.40.2', width: 1920, height: 1080, frame_rate: 30 };
+    const running = [...this.channels].filter(([, { view }]) => view.stream_id && view.state !== 'ended').map(([name, { view }]) => ({ id: view.stream_id, channel: name, state: view.state, started_at: view.started_at, ended_at: null, reason: null, source, publisher: { protocol: 'rtmp', encoder: 'obs-output module (libobs version 31.0.2)', address: '192.0.2.14' } }));
     return [...running, ...this.past];
   }
 
@@ -109,7 +110,7 @@ export class Management {
     for await (const chunk of request) body += chunk;
     const call = { method, url, rest, response, request, body: body ? JSON.parse(body) : {} };
     const list = (data) => this.json(response, 200, { data, next: null });
-    if (area === 'me') this.json(response, 200, { token: { id: this.tokens[0].id, label: scopes.length > 1 ? 'Ana’s laptop' : 'Wall display', scopes, expires_at: null }, server: { version: '0.1.0 (mock)', http: 'http://127.0.0.1:8080', rtmp: 'rtmp://127.0.0.1:1935/live', rtmps: null, srt: null } });
+    if (area === 'me') this.json(response, 200, { token: { id: this.tokens[0].id, prefix: 'twa_m3k9', label: scopes.length > 1 ? 'Ana’s laptop' : 'Wall display', scopes, created_at: ago(40_000), expires_at: null, revoked_at: null }, server: { version: '0.1.0 (mock)', http: 'http://127.0.0.1:8080', rtmp: 'rtmp://127.0.0.1:1935/live', rtmps: null, srt: null } });
     else if (area === 'manage') this.manageChannels(call, list);
     else if (area === 'streams') this.manageStreams(call, list);
     else if (area === 'tokens') this.manageTokens(call, list);
@@ -181,8 +182,12 @@ export class Management {
 
   manageTokens({ method, rest: [id], response, body }, list) {
     if (method === 'GET') return list(this.tokens);
-    if (method === 'DELETE') return (this.tokens = this.tokens.filter((item) => item.id !== id)), response.writeHead(204).end();
-    const token = { id: newId('tok'), label: body.label, scopes: body.scopes, created_at: new Date().toISOString(), expires_at: body.expires_at ?? null, used_at: null };
+    if (method === 'DELETE') {
+      const token = this.tokens.find((item) => item.id === id);
+      if (token) token.revoked_at = new Date().toISOString();
+      return response.writeHead(204).end();
+    }
+    const token = { id: newId('tok'), prefix: 'twa_n5wx', label: body.label, scopes: body.scopes, created_at: new Date().toISOString(), expires_at: body.expires_at ?? null, revoked_at: null };
     this.tokens.unshift(token);
     this.json(response, 201, { ...token, token: secret('twa_') });
   }

@@ -26,7 +26,7 @@ function changed(name) {
   for (const { response, only } of listeners) {
     if (!only || only === name) response.write(`event: channel\ndata: ${JSON.stringify(view)}\n\n`);
   }
-  management.emit(view.state === 'offline' ? 'stream.ended' : `stream.${view.state}`, name);
+  management.emit({ offline: 'stream.ended', starting: 'stream.started' }[view.state] ?? `stream.${view.state}`, name);
 }
 
 function liveView(broadcast) {
@@ -133,6 +133,7 @@ const server = createServer(async (request, response) => {
   if (path[0] === 'mock' && request.method === 'POST') return control(response, url, path);
   if (url.pathname.startsWith('/api/v1/') && (await management.answer(request, response, url, path))) return;
   if (url.pathname === '/api/v1/live') return events(request, response, url);
+  if (url.pathname === '/readyz') return response.end('ready\n');
   if (url.pathname === '/api/v1/time') return response.end(new Date().toISOString());
   if (url.pathname === '/api/v1/channels') return response.end(JSON.stringify({ data: [...channels.values()].map((channel) => channel.view) }));
   if (url.pathname.startsWith('/api/v1/channels/')) {

@@ -75,6 +75,31 @@ export function manageShots({ base, set }) {
     })],
     ['studio-key-add', at('/studio/town-hall', button('Add key'))],
     ['studio-read-only', (page) => enter(page, '/studio/town-hall', 'twa_read'), undefined, 'whole'],
+    ['admin-streams', at('/admin')],
+    ['admin-streams-over', at('/admin?show=over')],
+    ['admin-streams-filter', at('/admin?q=nothing')],
+    ['admin-streams-error', (page) => broken('**/api/v1/manage/channels?*')(page, '/admin')],
+    ['admin-channels', at('/admin/channels')],
+    ['admin-events', at('/admin/events', (page) => page.locator('summary').nth(2).click())],
+    ['admin-events-filter', at('/admin/events?type=key.revoked')],
+    ['admin-tokens', at('/admin/tokens')],
+    ['admin-tokens-new', at('/admin/tokens', button('New token'))],
+    ['admin-tokens-made', at('/admin/tokens', async (page) => {
+      await button('New token')(page);
+      await page.getByRole('textbox', { name: 'Label' }).fill('Scoreboard');
+      await button('Make token')(page);
+    })],
+    ['admin-webhooks', at('/admin/webhooks')],
+    ['admin-webhooks-new', at('/admin/webhooks', async (page) => {
+      await button('New webhook')(page);
+      await page.getByLabel('Only these').check();
+    })],
+    ['admin-webhook', at('/admin/webhooks', (page) => page.getByRole('link', { name: /ops.example/ }).click().then(() => page.waitForTimeout(400)))],
+    ['admin-system', at('/admin/system'), undefined, 'whole'],
+    ['admin-empty', async (page) => {
+      await set('manage/empty');
+      await enter(page, '/admin');
+    }, () => set('manage/full')],
     ['studio-channels-empty', async (page) => {
       await set('manage/empty');
       await enter(page, '/studio');

@@ -5,7 +5,7 @@ import { follow, type Following } from './follow';
 export type Scope = 'read' | 'publish' | 'admin';
 
 export interface Me {
-  token: { id: string; label: string | null; scopes: Scope[]; expires_at: string | null };
+  token: Pick<AdminToken, 'id' | 'label' | 'scopes' | 'expires_at'>;
   /** Addresses are null where the server does not listen. */
   server: { version: string; http: string | null; rtmp: string | null; rtmps: string | null; srt: string | null };
 }
@@ -22,7 +22,8 @@ export interface Key {
   id: string;
   /** The first characters of the key, for telling keys apart. */
   prefix: string;
-  label: string | null;
+  /** May be empty. */
+  label: string;
   created_at: string;
   expires_at: string | null;
   revoked_at: string | null;
@@ -37,12 +38,15 @@ export interface Stream {
   state: ChannelState;
   started_at: string;
   ended_at: string | null;
-  publisher: { encoder?: string | null; address?: string | null } | null;
+  /** Why it is in this state, when that is not plain. */
+  reason: string | null;
+  publisher: { protocol: string | null; encoder: string | null; address: string | null };
+  source: { codecs: string | null; width: number | null; height: number | null; frame_rate: number | null };
 }
 
 export interface RungStats {
   name: string;
-  /** Bits a second: measured, and asked of the encoder (null for what the publisher made itself). */
+  /** Bits a second: the mean so far, and asked of the encoder (null for what the publisher made itself). */
   bitrate: number | null;
   target_bitrate: number | null;
   width: number | null;
@@ -52,29 +56,31 @@ export interface RungStats {
 
 export interface Stats {
   at: string;
-  /** Bits a second. */
-  ingest_bitrate: number | null;
-  frame_rate: number | null;
-  gop_ms: number | null;
-  clock_drift_ms: number | null;
-  audio_drift_ms: number | null;
+  /** Bits a second; 0 while nothing comes. */
+  ingest_bitrate: number;
+  /** 0 while unknown, as are `gop_ms` and the encoder's speed. */
+  frame_rate: number;
+  gop_ms: number;
+  clock_drift_ms: number;
+  audio_drift_ms: number;
   /** Since the stream began. */
   repairs: number;
   discontinuities: number;
   viewers: number;
-  encoder: { running: boolean; speed: number | null; lag_ms: number | null; restarts: number } | null;
+  encoder: { running: boolean; speed: number; lag_ms: number; restarts: number } | null;
   renditions: RungStats[];
   notices: Notice[];
 }
 
 export interface AdminToken {
   id: string;
-  label: string | null;
+  prefix: string;
+  /** May be empty. */
+  label: string;
   scopes: Scope[];
   created_at: string;
   expires_at: string | null;
-  revoked_at?: string | null;
-  used_at?: string | null;
+  revoked_at: string | null;
 }
 
 export interface Webhook {

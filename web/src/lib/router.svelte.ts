@@ -3,7 +3,7 @@ export type Route =
   | { page: 'directory' }
   | { page: 'watch' | 'embed'; channel: string }
   /** What follows in the path is the room's own. */
-  | { page: 'studio'; rest: string[] }
+  | { page: 'studio' | 'admin'; rest: string[] }
   | { page: 'missing' };
 
 function parse(pathname: string): Route {
@@ -16,7 +16,7 @@ function parse(pathname: string): Route {
   const [page, channel] = parts;
   if (page === undefined) return { page: 'directory' };
   if ((page === 'watch' || page === 'embed') && channel && !parts[2]) return { page, channel };
-  return page === 'studio' ? { page, rest: parts.slice(1) } : { page: 'missing' };
+  return page === 'studio' || page === 'admin' ? { page, rest: parts.slice(1) } : { page: 'missing' };
 }
 
 class Router {

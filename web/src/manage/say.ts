@@ -53,6 +53,13 @@ export function tone(channel: Channel): 'good' | 'fair' | 'bad' | '' {
   return worst.includes('error') ? 'bad' : worst.includes('warning') ? 'fair' : 'good';
 }
 
+/** The name of a program that publishes, as people know it. */
+export function encoderName(said: string): string {
+  const obs = /libobs version ([\d.]+)/.exec(said);
+  if (obs) return `OBS Studio ${obs[1]}`;
+  return said.startsWith('Lavf') ? `FFmpeg (${said})` : said;
+}
+
 /** Goes to a page of the app as a click on a link does. */
 export function go(path: string): void {
   history.pushState(null, '', path);

@@ -40,7 +40,7 @@ export function health(channel: Channel, points: readonly Stats[]): Health {
   const recent = points.slice(-LOOK_BACK);
   if (channel.state === 'starting' || recent.length < 2) return { level: 'none', sentence: text.starting, further: said };
 
-  const rates = recent.map((point) => point.ingest_bitrate ?? 0);
+  const rates = recent.map((point) => point.ingest_bitrate);
   if (recent.length >= SILENT_S && rates.slice(-SILENT_S).every((value) => value === 0)) return { level: 'bad', sentence: text.silent, further: said };
   const trouble = notices.filter((notice) => notice.severity !== 'info');
   if (trouble[0]) {
@@ -56,21 +56,21 @@ function suspicion(recent: readonly Stats[], rates: readonly number[]): string |
   const text = words.health;
   const last = recent.at(-1);
   if (!last) return undefined;
-  if (last.gop_ms !== null && last.gop_ms > KEYFRAMES_APART_MS) return text.keyframesFar(interval(last.gop_ms));
-  const frames = recent.map((point) => point.frame_rate ?? 0);
+  if (last.gop_ms > KEYFRAMES_APART_MS) return text.keyframesFar(interval(last.gop_ms));
+  const frames = recent.map((point) => point.frame_rate);
   const usual = Math.max(...frames);
   const now = mean(frames.slice(-5));
   if (usual > 0 && now < usual * FRAMES_MISSING) return text.frames(rate(Math.round(now)), rate(Math.round(usual)));
   if (spread(rates) > UNSTEADY) return text.unsteady(...range(rates));
-  const speed = last.encoder?.running ? last.encoder.speed : null;
-  return speed !== null && speed < SLOW ? text.slow(`${Math.round(speed * 100)} %`) : undefined;
+  const speed = last.encoder?.running ? last.encoder.speed : 0;
+  return speed > 0 && speed < SLOW ? text.slow(`${Math.round(speed * 100)} %`) : undefined;
 }
 
 function facts(channel: Channel, recent: readonly Stats[], rates: readonly number[]): string {
   const text = words.health;
   const last = recent.at(-1);
   const source = last?.renditions.find((item) => item.name === 'source') ?? channel.renditions.find((item) => item.source && item.kind === 'video');
-  const frames = last?.frame_rate ? rate(Math.round(last.frame_rate * 10) / 10) : '';
+  const frames = last?.frame_rate ? rate(Math.round(last.frame_rate)) : '';
   const parts: string[] = [];
   if (source?.height) parts.push(`${source.height}p${frames}`);
   if (last?.gop_ms) parts.push(text.keyframes(interval(last.gop_ms)));
