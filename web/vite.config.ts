@@ -19,17 +19,24 @@ function onePaint(): Plugin {
       handler(html, context) {
         const bundle = context.bundle ?? {};
         let css = '';
-        const wanted: string[] = [];
+        const wanted = new Set<string>();
+        const want = (name: string): void => {
+          const file = bundle[name];
+          if (file?.type !== 'chunk' || file.isEntry || wanted.has(`/${name}`)) return;
+          // What the page's own preload has already is not asked for again.
+          if (!html.includes(name)) wanted.add(`/${name}`);
+          file.imports.forEach(want);
+        };
         for (const file of Object.values(bundle)) {
           if (file.type === 'chunk') {
-            if (/\/(hls|Watch|controls|elements)-/.test(file.fileName)) wanted.push(`/${file.fileName}`);
+            if (/\/(Watch|controls|elements)-/.test(file.fileName)) want(file.fileName);
           } else if (file.fileName.endsWith('.css')) {
             css += String(file.source);
             html = html.replace(new RegExp(`\\s*<link rel="stylesheet"[^>]*${file.fileName}"[^>]*>`), '');
             delete bundle[file.fileName];
           }
         }
-        const start = readFileSync(join(import.meta.dirname, 'start.js'), 'utf8').replace("'watch-chunks'", () => wanted.map((name) => JSON.stringify(name)).join(', '));
+        const start = readFileSync(join(import.meta.dirname, 'start.js'), 'utf8').replace("'watch-chunks'", () => [...wanted].map((name) => JSON.stringify(name)).join(', '));
         const name = `assets/start-${createHash('sha256').update(start).digest('base64url').slice(0, 8)}.js`;
         writeBesides.set(name, start);
         return html
@@ -81,7 +88,8 @@ export default defineConfig({
           groups: [
             { name: 'hls', test: /node_modules\/hls\.js/ },
             { name: 'controls', test: /node_modules\/(media-chrome|ce-la-react)/ },
-            { name: 'svelte', test: /node_modules\/(svelte|esm-env|clsx)\// },
+            // What only the management room uses of it stays out of the viewers' way.
+            { name: 'svelte', test: /(node_modules\/(svelte|esm-env|clsx)\/(?!.*(client\/dom\/css|bindings\/select)\.js)|src\/lib\/api\.ts)/ },
           ],
         },
       },

@@ -1,15 +1,18 @@
-// Serves the built pages, the public API and a pretend broadcast: `npm run mock [-- --port 8099]`.
+// A mock, no server: the built pages, the public and the management API (see manage.mjs), and a pretend broadcast: `npm run mock [-- --port 8099]`.
 // `POST /mock/CHANNEL/STATE` moves a channel to a state; `POST /mock/CHANNEL/notice?text=...` sets or clears a notice.
 import { createServer } from 'node:http';
 import { readFile } from 'node:fs/promises';
 import { dirname, extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Broadcast, mediaDir, prepareMedia, RUNGS } from './broadcast.mjs';
+import { Management } from './manage.mjs';
 
 const dist = join(dirname(fileURLToPath(import.meta.url)), '..', 'dist');
 const port = Number(process.argv[process.argv.indexOf('--port') + 1]) || 8099;
 const listeners = new Set();
 const channels = new Map();
+let removed = [];
+const management = new Management({ channels, addChannel, changed, problem, setState });
 const MIME = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.json': 'application/json', '.jpg': 'image/jpeg' };
 
 const rendition = (rung) => ({ name: rung.name, kind: 'video', width: rung.width, height: rung.height, frame_rate: 30, bitrate: rung.bitrate, codecs: rung.codecs, source: rung.name === 'source' });
@@ -23,6 +26,7 @@ function changed(name) {
   for (const { response, only } of listeners) {
     if (!only || only === name) response.write(`event: channel\ndata: ${JSON.stringify(view)}\n\n`);
   }
+  management.emit({ offline: 'stream.ended', starting: 'stream.started' }[view.state] ?? `stream.${view.state}`, name);
 }
 
 function liveView(broadcast) {
@@ -92,8 +96,14 @@ async function live(response, url, path) {
 }
 
 async function control(response, url, [, name, what]) {
+  if (name === 'manage') {
+    if (what === 'empty') (removed = [...channels]), channels.clear();
+    else removed.splice(0).forEach(([key, channel]) => channels.set(key, channel));
+    return response.end('ok\n');
+  }
   if (!channels.has(name)) addChannel(name, {});
   if (what === 'remove') channels.delete(name);
+  else if (what === 'health') channels.get(name).health = url.searchParams.get('is');
   else if (what === 'notice') {
     const text = url.searchParams.get('text');
     channels.get(name).view.notices = text ? [{ code: 'rung_dropped', severity: url.searchParams.get('severity') ?? 'warning', text }] : [];
@@ -121,7 +131,9 @@ const server = createServer(async (request, response) => {
   const url = new URL(request.url, 'http://mock');
   const path = url.pathname.split('/').slice(1).map(decodeURIComponent);
   if (path[0] === 'mock' && request.method === 'POST') return control(response, url, path);
+  if (url.pathname.startsWith('/api/v1/') && (await management.answer(request, response, url, path))) return;
   if (url.pathname === '/api/v1/live') return events(request, response, url);
+  if (url.pathname === '/readyz') return response.end('ready\n');
   if (url.pathname === '/api/v1/time') return response.end(new Date().toISOString());
   if (url.pathname === '/api/v1/channels') return response.end(JSON.stringify({ data: [...channels.values()].map((channel) => channel.view) }));
   if (url.pathname.startsWith('/api/v1/channels/')) {
@@ -142,6 +154,7 @@ if (!process.argv.includes('--empty')) {
   addChannel('studio-b', {});
   addChannel('town-hall', { state: 'ended', title: 'Town hall, November' });
 }
+management.seed();
 if (!process.argv.includes('--idle')) setState('demo', 'live');
 server.listen(port, '127.0.0.1', () => process.stdout.write(`mock on http://127.0.0.1:${port}/\n`));
 const quit = () => (channels.forEach((channel) => channel.broadcast?.stop()), process.exit(0));

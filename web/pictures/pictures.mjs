@@ -5,6 +5,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { openBrowser } from './browser.mjs';
+import { manageShots } from './manage.mjs';
 
 const [folder, only = ''] = process.argv.slice(2);
 if (!folder) throw new Error('usage: npm run pictures -- FOLDER [NAME-PART]');
@@ -88,6 +89,7 @@ const shots = [
     await page.goto(`${base}/embed/demo`);
     await playing(page);
   }],
+  ...manageShots({ base, set }),
   ['directory-empty', async (page) => {
     for (const name of ['demo', 'night-market', 'workshop', 'radio', 'studio-b', 'town-hall']) await set(`${name}/remove`);
     await page.goto(`${base}/`);
@@ -98,7 +100,7 @@ const shots = [
 const context = await openBrowser({ viewport: null });
 let serious = 0;
 try {
-  for (const [name, act, undo] of shots) {
+  for (const [name, act, undo, whole] of shots) {
     if (!name.includes(only)) continue;
     for (const scheme of ['dark', 'light']) {
       for (const [width, height] of [[390, 844], [768, 1024], [1440, 900]]) {
@@ -107,7 +109,7 @@ try {
         await page.setViewportSize({ width, height });
         await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' });
         await act(page);
-        await page.screenshot({ path: join(folder, `${name}-${width}-${scheme}.png`) });
+        await page.screenshot({ path: join(folder, `${name}-${width}-${scheme}.png`), fullPage: whole !== undefined });
         if (width !== 768) {
           await page.evaluate(axe);
           const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));

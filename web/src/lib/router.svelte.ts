@@ -1,19 +1,22 @@
 /** Where the browser is. Links are plain anchors; the ones that stay inside the app are followed without a reload. */
 export type Route =
   | { page: 'directory' }
-  | { page: 'watch'; channel: string }
-  | { page: 'embed'; channel: string }
+  | { page: 'watch' | 'embed'; channel: string }
+  /** What follows in the path is the room's own. */
+  | { page: 'studio' | 'admin'; rest: string[] }
   | { page: 'missing' };
 
 function parse(pathname: string): Route {
-  if (pathname === '/') return { page: 'directory' };
-  const match = /^\/(watch|embed)\/([^/]+)\/?$/.exec(pathname);
-  if (!match?.[2]) return { page: 'missing' };
+  let parts: string[];
   try {
-    return { page: match[1] as 'watch' | 'embed', channel: decodeURIComponent(match[2]) };
+    parts = pathname.split('/').filter(Boolean).map(decodeURIComponent);
   } catch {
     return { page: 'missing' };
   }
+  const [page, channel] = parts;
+  if (page === undefined) return { page: 'directory' };
+  if ((page === 'watch' || page === 'embed') && channel && !parts[2]) return { page, channel };
+  return page === 'studio' || page === 'admin' ? { page, rest: parts.slice(1) } : { page: 'missing' };
 }
 
 class Router {

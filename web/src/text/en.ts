@@ -15,6 +15,7 @@ export const text = {
   viewers: (count: number, shown: string) => (count === 1 ? '1 viewer' : `${shown} viewers`),
   directory: {
     title: 'Live now',
+    studio: 'Studio',
     others: 'Offline',
     nobody: 'Nobody is live right now',
     nobodyHint: 'A broadcast appears here by itself the moment it begins.',
