@@ -86,8 +86,8 @@ fn ffprobe_plays_every_rung_and_the_mpd() {
     let mpd = server.get("/live/test/manifest.mpd").expect("mpd");
     assert_eq!(mpd.header("content-type"), Some("application/dash+xml"));
     // It reads every representation from its first segment on; the encoded ones begin when the encoder was ready.
-    let streams =
-        ffprobe(&format!("http://{}/live/test/manifest.mpd", server.http), 14).expect("ffprobe plays the MPD");
+    let streams = ffprobe(&format!("http://{}/live/test/manifest.mpd", server.http), 14)
+        .expect("ffprobe plays the MPD");
     let videos = streams
         .iter()
         .filter(|stream| stream.0 == "video" && stream.4 > 20)
