@@ -20,7 +20,7 @@ use media::VideoCodec;
 
 pub use avc::AvcStream;
 pub use demux::{Demuxer, FileError, FileTag, TAG_HEADER_BYTES, TagKind};
-pub use ex::{TRACKS_PER_TAG_MAX, VideoTracks};
+pub use ex::{TRACKS_PER_TAG_MAX, VIDEO_FOUR_CCS, VideoTracks};
 pub use mp3::{Mp3Error, parse_mp3_config};
 pub use mux::{
     AVC_BODY_HEADER_BYTES, AvcPacket, MetadataValue, Muxer, aac_body_header, avc_body_header, mp3_body_header,

@@ -22,7 +22,7 @@ use crate::{Registry, Repair, Severity, Stream, StreamState, lock};
 pub struct PublisherInfo {
     /// Whose broadcast it is: the channel's lasting id. A channel's name may go to another channel, a stream may not.
     pub owner: String,
-    /// `rtmp`, `srt`, `whip`.
+    /// `rtmp`, `rtmps`, `srt`, `whip`.
     pub protocol: &'static str,
     /// Its address, as text for logs.
     pub peer: String,

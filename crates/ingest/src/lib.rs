@@ -1,6 +1,6 @@
 //! Listeners for publishers: sockets in, samples into the hub.
 //!
-//! A shell around `rtmp` (the session machine) and `container::flv` (tag bodies). One task per connection; what it
+//! RTMP, and RTMPS on a listener of its own with the same limits. A shell around `rtmp` (the session machine) and `container::flv` (tag bodies). One task per connection; what it
 //! does is in `rtmp_session.rs`, the way from a tag to a sample in `to_hub.rs`. Who may publish is the
 //! [`Authorizer`]'s business. It does not package, store or play anything.
 //!
@@ -13,6 +13,7 @@ mod limits;
 mod rtmp_server;
 mod rtmp_session;
 mod stats;
+mod tls;
 mod to_hub;
 
 pub use addresses::Peer;
@@ -20,3 +21,4 @@ pub use authorize::{AuthorizeFuture, Authorized, Authorizer, Refusal};
 pub use limits::Limits;
 pub use rtmp_server::{LivePublisher, RtmpServer, bind};
 pub use stats::{CloseReason, IngestStats, MediaFault};
+pub use tls::{Tls, TlsError};

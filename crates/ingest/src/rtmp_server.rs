@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::addresses::{Addresses, NotTaken, Peer};
 use crate::rtmp_session::{self, Farewell};
-use crate::{Authorizer, CloseReason, IngestStats, Limits};
+use crate::{Authorizer, CloseReason, IngestStats, Limits, Tls};
 
 /// Pause after a failed `accept`: without file descriptors it fails again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -85,10 +85,10 @@ impl RtmpServer {
     }
 
     /// Takes connections from `listener` on the present tokio runtime until [`drain`](Self::drain), then waits for
-    /// its sessions to end. Errors only if the listener cannot be registered.
+    /// its sessions to end. Errors only if the listener cannot be registered. With `tls` the listener speaks RTMPS.
     ///
     /// May run several times at once, with different listeners on different runtimes.
-    pub async fn serve(self: Arc<Self>, listener: std::net::TcpListener) -> io::Result<()> {
+    pub async fn serve(self: Arc<Self>, listener: std::net::TcpListener, tls: Option<Tls>) -> io::Result<()> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let mut drain = self.drain.subscribe();
@@ -100,7 +100,7 @@ impl RtmpServer {
                 // The guard that `wait_for` gives must not live through the other arms: it is not `Send`.
                 () = async { drop(drain.wait_for(|is_draining| *is_draining).await) } => break,
                 accepted = listener.accept() => match accepted {
-                    Ok((socket, peer)) => self.take(&mut sessions, socket, peer),
+                    Ok((socket, peer)) => self.take(&mut sessions, socket, peer, tls.as_ref()),
                     Err(error) => {
                         self.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
                         if Instant::now() >= silent_until {
@@ -213,12 +213,18 @@ impl RtmpServer {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(self: &Arc<Self>, sessions: &mut JoinSet<()>, socket: TcpStream, peer: SocketAddr) {
+    fn take(
+        self: &Arc<Self>,
+        sessions: &mut JoinSet<()>,
+        socket: TcpStream,
+        peer: SocketAddr,
+        tls: Option<&Tls>,
+    ) {
         let reason = match self.addresses.enter(peer) {
             Ok(()) => {
                 self.stats.connections.fetch_add(1, Ordering::Relaxed);
                 self.stats.connections_active.fetch_add(1, Ordering::Relaxed);
-                sessions.spawn(rtmp_session::run(Arc::clone(self), socket, peer));
+                sessions.spawn(rtmp_session::run(Arc::clone(self), socket, peer, tls.cloned()));
                 return;
             }
             Err(NotTaken::Total) => CloseReason::TooManyConnections,

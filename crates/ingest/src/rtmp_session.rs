@@ -7,21 +7,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::BytesMut;
+use container::flv;
 use hub::{PublishError, Publisher, PublisherInfo};
 use media::Micros;
-use rtmp::{Event, Output, PublishRequest, ServerSession};
+use rtmp::{Capabilities, Event, Output, PublishRequest, ServerSession, caps_ex};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::server::TlsStream;
 
 use crate::addresses::Peer;
 use crate::authorize::BAD_NAME;
 use crate::rtmp_server::{LivePublisher, RtmpServer};
 use crate::to_hub::{Outcome, ToHub, encoder_name};
-use crate::{Authorized, CloseReason};
+use crate::{Authorized, CloseReason, Tls};
 
 /// Room that a read gets: several frames of a usual stream in one call.
 const READ_BYTES: usize = 16 << 10;
@@ -31,6 +34,13 @@ const READ_BYTES_BUSY: usize = 64 << 10;
 const READ_BYTES_MIN: usize = 4 << 10;
 /// What is still read of a peer that got its last word, bytes.
 const LINGER_BYTES_MAX: usize = 4 << 20;
+
+/// What encoders that speak Enhanced RTMP are told.
+const CAPABILITIES: Capabilities = Capabilities {
+    video_four_ccs: flv::VIDEO_FOUR_CCS,
+    audio_four_ccs: &[],
+    caps_ex: caps_ex::RECONNECT | caps_ex::MOD_EX,
+};
 
 /// A last word to a publisher.
 #[derive(Debug)]
@@ -57,31 +67,90 @@ impl Closed {
 }
 
 /// Runs a connection to its end. Never panics: a panic of the session ends here.
-pub(crate) async fn run(server: Arc<RtmpServer>, socket: TcpStream, peer: SocketAddr) {
+pub(crate) async fn run(server: Arc<RtmpServer>, socket: TcpStream, peer: SocketAddr, tls: Option<Tls>) {
     // Our answers are small and awaited. If it fails, the socket is dead and the first read says so.
     let _ = socket.set_nodelay(true);
     let begun = server.now();
-    let mut connection = Connection::new(Arc::clone(&server), socket, peer, begun);
+    let end = match tls {
+        None => talk(&server, socket, peer, begun, "rtmp").await,
+        Some(tls) => match guarded(shake_hands(&server, socket, &tls)).await {
+            Ok(Ok(stream)) => talk(&server, stream, peer, begun, "rtmps").await,
+            Ok(Err(closed)) => End::of(closed),
+            Err(message) => End::of(Closed::new(CloseReason::Panic, message)),
+        },
+    };
+    server.addresses.leave(peer);
+    server.stats.connections_active.fetch_sub(1, Ordering::Relaxed);
+    server.stats.count_closed(end.closed.reason);
+    let seconds = server.now().saturating_sub(begun) / 1_000_000;
+    end.log(Peer(peer), seconds);
+}
+
+/// TLS, within the time that the RTMP handshake behind it gets too.
+async fn shake_hands(
+    server: &RtmpServer,
+    socket: TcpStream,
+    tls: &Tls,
+) -> Result<TlsStream<TcpStream>, Closed> {
+    let limit = Duration::from_micros(server.limits.session.handshake_timeout);
+    match timeout(limit, tls.acceptor.accept(socket)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(Closed::new(CloseReason::TlsFailed, error.to_string())),
+        Err(_) => Err(Closed::new(
+            CloseReason::TlsFailed,
+            format!("no TLS handshake within {} ms", limit.as_millis()),
+        )),
+    }
+}
+
+/// RTMP from its handshake to the close.
+async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+    server: &Arc<RtmpServer>,
+    socket: S,
+    peer: SocketAddr,
+    begun: Micros,
+    protocol: &'static str,
+) -> End {
+    let mut connection = Connection::new(Arc::clone(server), socket, peer, begun, protocol);
     let closed = guarded(connection.run())
         .await
         .unwrap_or_else(|message| Closed::new(CloseReason::Panic, message));
     connection.leave();
-    let stats = connection.session.stats();
-    server.addresses.leave(peer);
-    server.stats.connections_active.fetch_sub(1, Ordering::Relaxed);
-    server.stats.count_closed(closed.reason);
-    let channel = connection.channel.as_deref().unwrap_or_default();
-    let (reason, detail) = (closed.reason.as_str(), closed.detail.as_str());
-    let seconds = server.now().saturating_sub(begun) / 1_000_000;
-    let peer = Peer(peer);
-    let bytes = stats.bytes_in;
-    if closed.reason == CloseReason::Panic {
-        tracing::error!(%peer, channel, reason, detail, bytes, seconds, "RTMP session failed; this is a bug in Tidewire");
-    } else if channel.is_empty() {
-        // Scanners and strangers come by all day.
-        tracing::debug!(%peer, reason, detail, bytes, seconds, "RTMP connection closed");
-    } else {
-        tracing::info!(%peer, channel, reason, detail, bytes, seconds, "RTMP publisher gone");
+    End {
+        closed,
+        channel: connection.channel.take().unwrap_or_default(),
+        bytes: connection.session.stats().bytes_in,
+    }
+}
+
+/// What is said of a connection in the log.
+struct End {
+    closed: Closed,
+    /// Empty if it never published.
+    channel: String,
+    bytes: u64,
+}
+
+impl End {
+    fn of(closed: Closed) -> Self {
+        Self {
+            closed,
+            channel: String::new(),
+            bytes: 0,
+        }
+    }
+
+    fn log(&self, peer: Peer, seconds: u64) {
+        let (channel, bytes) = (self.channel.as_str(), self.bytes);
+        let (reason, detail) = (self.closed.reason.as_str(), self.closed.detail.as_str());
+        if self.closed.reason == CloseReason::Panic {
+            tracing::error!(%peer, channel, reason, detail, bytes, seconds, "RTMP session failed; this is a bug in Tidewire");
+        } else if channel.is_empty() {
+            // Scanners and strangers come by all day.
+            tracing::debug!(%peer, reason, detail, bytes, seconds, "RTMP connection closed");
+        } else {
+            tracing::info!(%peer, channel, reason, detail, bytes, seconds, "RTMP publisher gone");
+        }
     }
 }
 
@@ -107,6 +176,8 @@ struct Connection<S> {
     server: Arc<RtmpServer>,
     socket: S,
     peer: SocketAddr,
+    /// `rtmp` or `rtmps`.
+    protocol: &'static str,
     session: ServerSession,
     input: BytesMut,
     output: BytesMut,
@@ -134,12 +205,20 @@ enum Wake {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    fn new(server: Arc<RtmpServer>, socket: S, peer: SocketAddr, now: Micros) -> Self {
-        let session = ServerSession::new(server.limits.session.clone(), server.next_seed(), now);
+    fn new(
+        server: Arc<RtmpServer>,
+        socket: S,
+        peer: SocketAddr,
+        now: Micros,
+        protocol: &'static str,
+    ) -> Self {
+        let mut session = ServerSession::new(server.limits.session.clone(), server.next_seed(), now);
+        session.set_capabilities(CAPABILITIES);
         Self {
             server,
             socket,
             peer,
+            protocol,
             session,
             input: BytesMut::new(),
             output: BytesMut::new(),
@@ -220,6 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 .or_else(|error| self.failed(&error))?,
             Wake::Drain => {
                 let sentence = "The server is restarting: connect again in a moment.";
+                self.session.request_reconnect(sentence);
                 self.say_goodbye(CloseReason::Draining, sentence);
             }
             Wake::Farewell(farewell) => {
@@ -317,10 +397,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.output.is_empty() {
             return Ok(());
         }
-        let written = timeout(
-            self.server.limits.write_timeout,
-            self.socket.write_all(&self.output),
-        )
+        let written = timeout(self.server.limits.write_timeout, async {
+            self.socket.write_all(&self.output).await?;
+            // TLS holds back what the socket did not take.
+            self.socket.flush().await
+        })
         .await;
         self.output.clear();
         match written {
@@ -419,7 +500,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let encoder = Some(encoder_name(flash_version)).filter(|name| !name.is_empty());
         let info = PublisherInfo {
             owner: authorized.channel_id.clone(),
-            protocol: "rtmp",
+            protocol: self.protocol,
             peer: Peer(self.peer).to_string(),
             encoder,
             is_backup,
@@ -444,7 +525,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let stream = publisher.stream().id().to_owned();
         let peer = Peer(self.peer);
         let encoder = publisher.info().encoder.as_deref().unwrap_or_default();
-        tracing::info!(%peer, channel, stream, encoder, is_backup, "RTMP publisher accepted");
+        let protocol = self.protocol;
+        tracing::info!(%peer, protocol, channel, stream, encoder, is_backup, "RTMP publisher accepted");
         let live = LivePublisher {
             channel: channel.clone(),
             key_id,

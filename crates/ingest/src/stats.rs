@@ -11,6 +11,8 @@ pub enum CloseReason {
     ConnectionLost,
     /// The peer hung up before it published.
     LeftEarly,
+    /// RTMPS: no TLS handshake, or none in time.
+    TlsFailed,
     /// Reading or writing failed.
     Io,
     /// The peer did not take our bytes.
@@ -50,10 +52,11 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    const OWN: [CloseReason; 20] = [
+    const OWN: [CloseReason; 21] = [
         Self::Unpublished,
         Self::ConnectionLost,
         Self::LeftEarly,
+        Self::TlsFailed,
         Self::Io,
         Self::WriteTimeout,
         Self::WrongKey,
@@ -87,6 +90,7 @@ impl CloseReason {
             Self::Unpublished => "unpublished",
             Self::ConnectionLost => "connection_lost",
             Self::LeftEarly => "left_early",
+            Self::TlsFailed => "tls_failed",
             Self::Io => "io",
             Self::WriteTimeout => "write_timeout",
             Self::WrongKey => "wrong_key",

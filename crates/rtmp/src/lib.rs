@@ -23,12 +23,13 @@
 //! # Specifications
 //!
 //! Adobe's Real Time Messaging Protocol Specification 1.0 (2012); Action Message Format AMF 0 (2007) and AMF 3 (2013);
-//! the digest handshake as Flash Player 9 and later speak it (never published by Adobe). Enhanced RTMP is not
-//! negotiated yet: what the peer offers is kept in [`ConnectInfo`].
+//! the digest handshake as Flash Player 9 and later speak it (never published by Adobe). Enhanced RTMP v2: capabilities
+//! are exchanged in `connect` ([`Offer`], [`Capabilities`]), and who understands it is asked to reconnect.
 
 pub mod amf;
 pub mod chunk;
 mod client;
+mod enhanced;
 mod error;
 mod handshake;
 mod limits;
@@ -37,6 +38,7 @@ mod server;
 mod unwrap;
 
 pub use client::{ClientConfig, ClientEvent, ClientOutput, ClientSession};
+pub use enhanced::{Capabilities, Offer, caps_ex};
 pub use error::{Error, ErrorReason};
 pub use handshake::HandshakeKind;
 pub use limits::Limits;

@@ -13,7 +13,7 @@ use crate::chunk::{CHUNK_BYTES_DEFAULT, ChunkReader, ChunkWriter, Message};
 use crate::handshake::{HandshakeKind, Progress, ServerHandshake};
 use crate::message::{self, chunk_streams, control, types};
 use crate::unwrap::TimestampUnwrapper;
-use crate::{Error, Limits};
+use crate::{Capabilities, Error, Limits, Offer, caps_ex};
 
 /// What we tell the peer to acknowledge after, and acknowledge ourselves after until it says otherwise, bytes.
 const WINDOW_ACK_BYTES: u32 = 2_500_000;
@@ -76,8 +76,8 @@ pub struct ConnectInfo {
     pub tc_url: String,
     /// The peer's name for itself (`flashVer`): `FMLE/3.0 (compatible; FMSc/1.0)` from OBS.
     pub flash_version: String,
-    /// Enhanced RTMP: the codecs that the peer could send (`fourCcList`). Not answered yet.
-    pub four_cc_list: Vec<String>,
+    /// Enhanced RTMP: what the peer could send and do.
+    pub offer: Offer,
 }
 
 /// A wish to publish. `Debug` leaves out the key and the query.
@@ -98,7 +98,7 @@ impl fmt::Debug for ConnectInfo {
         // An encoder without a key field has its key in `app` and `tc_url`.
         let mut out = formatter.debug_struct("ConnectInfo");
         out.field("flash_version", &self.flash_version)
-            .field("four_cc_list", &self.four_cc_list);
+            .field("offer", &self.offer);
         out.finish_non_exhaustive()
     }
 }
@@ -149,6 +149,7 @@ pub struct ServerSession {
     reader: ChunkReader,
     writer: ChunkWriter,
     output: VecDeque<Output>,
+    capabilities: Capabilities,
     connect: Option<ConnectInfo>,
     streams_created: u32,
     unwrapper: TimestampUnwrapper,
@@ -171,6 +172,7 @@ impl ServerSession {
             reader: ChunkReader::new(&limits),
             writer: ChunkWriter::default(),
             output: VecDeque::new(),
+            capabilities: Capabilities::default(),
             connect: None,
             streams_created: 0,
             unwrapper: TimestampUnwrapper::default(),
@@ -183,6 +185,11 @@ impl ServerSession {
             stats: ServerStats::default(),
             limits,
         }
+    }
+
+    /// What is told to peers that speak Enhanced RTMP. To be called before the first input.
+    pub fn set_capabilities(&mut self, capabilities: Capabilities) {
+        self.capabilities = capabilities;
     }
 
     /// Takes from the front of `input` what it can use; the rest must stay in front of what comes next.
@@ -260,6 +267,24 @@ impl ServerSession {
     /// The peer may not publish: it is told so by `code` (`NetStream.Publish.BadName`) and a sentence, then closed.
     pub fn reject_publish(&mut self, code: &str, sentence: &str) {
         self.close_with("error", code, sentence);
+    }
+
+    /// Asks a peer that understands it (Enhanced RTMP, `capsEx`) to connect again to the same address; others hear nothing.
+    /// It may stay on this connection until it has another.
+    pub fn request_reconnect(&mut self, sentence: &str) {
+        let understands = |info: &ConnectInfo| info.offer.caps_ex & caps_ex::RECONNECT != 0;
+        if self.phase == Phase::Over || !self.connect.as_ref().is_some_and(understands) {
+            return;
+        }
+        let mut out = BytesMut::new();
+        self.write_status(
+            &mut out,
+            0,
+            "status",
+            "NetConnection.Connect.ReconnectRequest",
+            sentence,
+        );
+        self.send(out);
     }
 
     /// Ends the session in words: `level` is `status` or `error`. A `Close` follows.

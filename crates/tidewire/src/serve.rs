@@ -1,5 +1,6 @@
 //! `tidewire serve`: builds every room from the configuration, runs them on the cores, and ends them in order.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -158,25 +159,42 @@ fn start_rtmp(
         clock,
         Arc::clone(stats),
     );
-    let Some(mut address) = config.rtmp.address else {
-        return Ok(server);
-    };
+    if let Some(address) = config.rtmp.address {
+        let address = listen(&server, cores, address, None)?;
+        tracing::info!(%address, "RTMP: publish to rtmp://ADDRESS/live with a stream key");
+    }
+    if let Some(rtmps) = &config.rtmp.rtmps {
+        let tls = ingest::Tls::from_files(&rtmps.certificate, &rtmps.key)
+            .map_err(|error| Exit::start(error.to_string()))?;
+        let address = listen(&server, cores, rtmps.address, Some(tls))?;
+        tracing::info!(%address, "RTMPS: publish to rtmps://ADDRESS/live with a stream key");
+    }
+    Ok(server)
+}
+
+/// A listener for publishers on every core; the address in use.
+fn listen(
+    server: &Arc<RtmpServer>,
+    cores: &Cores,
+    mut address: SocketAddr,
+    tls: Option<ingest::Tls>,
+) -> Result<SocketAddr, Exit> {
+    let name = if tls.is_some() { "rtmps" } else { "rtmp" };
     for core in 0..cores.len() {
         let listener = ingest::bind(address, true)
-            .map_err(|error| Exit::start(format!("cannot listen on {address} for rtmp: {error}")))?;
+            .map_err(|error| Exit::start(format!("cannot listen on {address} for {name}: {error}")))?;
         // Port 0 is a free one; the other cores take the same.
         address = listener
             .local_addr()
-            .map_err(|error| Exit::failed(format!("the RTMP address cannot be read: {error}")))?;
-        let serving = Arc::clone(&server).serve(listener);
+            .map_err(|error| Exit::failed(format!("the {name} address cannot be read: {error}")))?;
+        let serving = Arc::clone(server).serve(listener, tls.clone());
         cores.spawn_on(core, async move {
             if let Err(error) = serving.await {
-                tracing::error!(%error, "the RTMP listener failed");
+                tracing::error!(%error, "a listener for publishers failed");
             }
         });
     }
-    tracing::info!(%address, "RTMP: publish to rtmp://ADDRESS/live with a stream key");
-    Ok(server)
+    Ok(address)
 }
 
 fn start_http(

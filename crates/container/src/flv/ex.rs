@@ -10,6 +10,9 @@ const MOD_EX_MAX: usize = 8;
 /// Tracks in one multitrack tag: track ids have 8 bits, encoders make up to 6.
 pub const TRACKS_PER_TAG_MAX: usize = 32;
 
+/// FourCCs of video codecs that come out as frames.
+pub const VIDEO_FOUR_CCS: &[&str] = &["avc1", "hvc1", "av01"];
+
 /// VideoPacketType.
 mod packet {
     pub(super) const SEQUENCE_START: u8 = 0;

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 
 use crate::support::{PATIENCE, Server, WRONG_KEY, wait};
 
-const SECONDS: usize = 4;
-const FRAME_RATE: usize = 30;
+pub(crate) const SECONDS: usize = 4;
+pub(crate) const FRAME_RATE: usize = 30;
 const GOP: usize = 30;
 
 fn ffmpeg(arguments: &str, url: &str) -> Command {
@@ -29,7 +29,7 @@ fn ffmpeg(arguments: &str, url: &str) -> Command {
 }
 
 /// Moving picture with B-frames, and a beep.
-fn usual() -> String {
+pub(crate) fn usual() -> String {
     format!(
         "-f lavfi -i testsrc2=size=320x180:rate={FRAME_RATE}:duration={SECONDS} \
          -f lavfi -i sine=frequency=440:sample_rate=48000:duration={SECONDS} \
@@ -40,14 +40,14 @@ fn usual() -> String {
 
 /// What a reader of the source feed saw.
 #[derive(Default)]
-struct Seen {
+pub(crate) struct Seen {
     tracks: Vec<Arc<Track>>,
-    video: Vec<Arc<Sample>>,
-    audio: Vec<Arc<Sample>>,
+    pub(crate) video: Vec<Arc<Sample>>,
+    pub(crate) audio: Vec<Arc<Sample>>,
 }
 
 /// Runs FFmpeg to its end and gives what is in the hub then.
-async fn run(server: &Server, arguments: &str, channel: &str) -> Seen {
+pub(crate) async fn run(server: &Server, arguments: &str, channel: &str) -> Seen {
     let url = server.url(&format!("KEY-{channel}"));
     let child = ffmpeg(arguments, &url).spawn().expect("ffmpeg is installed");
     let output = timeout(PATIENCE, child.wait_with_output())

@@ -8,4 +8,5 @@ extern crate tidewire_ingest as ingest;
 mod enhanced;
 mod ffmpeg;
 mod refusals;
+mod rtmps;
 mod support;

@@ -1,13 +1,14 @@
 //! A server on loopback with three keys, and what clients need.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use hub::Registry;
 use ingest::{
-    AuthorizeFuture, Authorized, Authorizer, CloseReason, IngestStats, Limits, Refusal, RtmpServer, bind,
+    AuthorizeFuture, Authorized, Authorizer, CloseReason, IngestStats, Limits, Refusal, RtmpServer, Tls, bind,
 };
 use rtmp::{ClientConfig, ClientOutput, ClientSession, HandshakeKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -43,10 +44,22 @@ pub(crate) struct Server {
     pub(crate) server: Arc<RtmpServer>,
     pub(crate) address: SocketAddr,
     pub(crate) serving: JoinHandle<std::io::Result<()>>,
+    scheme: &'static str,
 }
 
 impl Server {
     pub(crate) fn start(limits: Limits) -> Self {
+        Self::with(limits, None)
+    }
+
+    /// RTMPS, with the certificate for `localhost` that `deliver` tests with.
+    pub(crate) fn start_tls(limits: Limits) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deliver/tests/http");
+        let tls = Tls::from_files(&folder.join("cert.pem"), &folder.join("key.pem")).unwrap();
+        Self::with(limits, Some(tls))
+    }
+
+    fn with(limits: Limits, tls: Option<Tls>) -> Self {
         // The tests look at a whole broadcast after its end.
         let mut hub_limits = hub::Limits::default();
         hub_limits.feed.keep_us = 60_000_000;
@@ -57,17 +70,19 @@ impl Server {
         let server = RtmpServer::new(limits, Arc::clone(&registry), Arc::new(Keys), clock, stats);
         let listener = bind("127.0.0.1:0".parse().unwrap(), true).unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = tokio::spawn(Arc::clone(&server).serve(listener));
+        let scheme = if tls.is_some() { "rtmps" } else { "rtmp" };
+        let serving = tokio::spawn(Arc::clone(&server).serve(listener, tls));
         Self {
             registry,
             server,
             address,
             serving,
+            scheme,
         }
     }
 
     pub(crate) fn url(&self, key: &str) -> String {
-        format!("rtmp://{}/live/{key}", self.address)
+        format!("{}://{}/live/{key}", self.scheme, self.address)
     }
 
     pub(crate) fn closed(&self, reason: CloseReason) -> u64 {

@@ -5,9 +5,9 @@ use bytes::BytesMut;
 use super::{
     CHUNK_BYTES, ConnectInfo, Event, Output, Phase, PublishRequest, ServerSession, WINDOW_ACK_BYTES,
 };
-use crate::Error;
 use crate::amf::Value;
 use crate::message::{self, types};
+use crate::{Error, Offer};
 
 /// `Set Peer Bandwidth` limit type "dynamic" (5.4.5).
 const LIMIT_DYNAMIC: u8 = 2;
@@ -90,24 +90,21 @@ impl ServerSession {
                 .and_then(Value::as_str)
                 .unwrap_or_default()
         };
-        let four_cc_list = match object.and_then(|object| object.get("fourCcList")) {
-            Some(Value::StrictArray(list)) => list
-                .iter()
-                .filter_map(|item| item.as_str())
-                .map(Into::into)
-                .collect(),
-            _ => Vec::new(),
-        };
         let info = ConnectInfo {
             app: text("app").trim_matches('/').to_owned(),
             tc_url: text("tcUrl").to_owned(),
             flash_version: text("flashVer").to_owned(),
-            four_cc_list,
+            offer: Offer::read(object),
         };
         let encoding = object
             .and_then(|object| object.get("objectEncoding"))
             .and_then(Value::as_number);
-        let properties = Value::object([("fmsVer", "FMS/3,5,3,888".into()), ("capabilities", 127.0.into())]);
+        let mut properties = vec![
+            ("fmsVer".to_owned(), "FMS/3,5,3,888".into()),
+            ("capabilities".to_owned(), 127.0.into()),
+        ];
+        properties.extend(info.offer.answer(&self.capabilities));
+        let properties = Value::Object(properties);
         let information = Value::object([
             ("level", "status".into()),
             ("code", "NetConnection.Connect.Success".into()),

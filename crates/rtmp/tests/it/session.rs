@@ -5,7 +5,9 @@ use media::MediaKind;
 use rtmp::amf::{Value, encode};
 use rtmp::chunk::{ChunkReader, ChunkWriter, Message};
 use rtmp::message::{types, write_aggregate_tag};
-use rtmp::{Error, ErrorReason, Event, Limits, Output, PublishRequest, ServerSession};
+use rtmp::{
+    Capabilities, Error, ErrorReason, Event, Limits, Offer, Output, PublishRequest, ServerSession, caps_ex,
+};
 
 /// A server behind a simple handshake, and the client's pen.
 struct Peer {
@@ -115,6 +117,62 @@ fn connect_is_answered_byte_for_byte() {
         *b"\x02\0\x07_result\0\x3f\xf0\0\0\0\0\0\0"
     );
     assert!(matches!(&peer.events[..], [Event::Connected(info)] if info.app == "live"));
+}
+
+/// Enhanced RTMP: asked for, told; and the request to reconnect goes to who understands it.
+#[test]
+fn capabilities_are_exchanged() {
+    let capabilities = Capabilities {
+        video_four_ccs: &["avc1", "hvc1"],
+        audio_four_ccs: &["mp4a"],
+        caps_ex: caps_ex::RECONNECT | caps_ex::MOD_EX,
+    };
+    let properties = |message: &Message| {
+        let values = rtmp::amf::decode(&message.payload, &rtmp::amf::Limits::default()).unwrap();
+        values[2].clone()
+    };
+    let mut classic = Peer::new(Limits::default());
+    classic.server.set_capabilities(capabilities);
+    assert_eq!(properties(&classic.connect()[3]).get("capsEx"), None);
+    classic.server.request_reconnect("Come back.");
+    assert_eq!(classic.drain(), []);
+
+    let mut peer = Peer::new(Limits::default());
+    peer.server.set_capabilities(capabilities);
+    let object = Value::object([
+        ("app", "live".into()),
+        (
+            "fourCcList",
+            Value::StrictArray(vec!["hvc1".into(), "much too long".into()]),
+        ),
+        ("videoFourCcInfoMap", Value::object([("*", 7.0.into())])),
+        ("capsEx", 15.0.into()),
+    ]);
+    let answer = peer.command(0, &["connect".into(), 1.0.into(), object]).unwrap();
+    let told = properties(&answer[3]);
+    assert_eq!(told.get("capsEx"), Some(&5.0.into()));
+    let video = Value::object([("avc1", 4.0.into()), ("hvc1", 4.0.into())]);
+    assert_eq!(told.get("videoFourCcInfoMap"), Some(&video));
+    let list = ["avc1", "hvc1", "mp4a"].map(Value::from).to_vec();
+    assert_eq!(told.get("fourCcList"), Some(&Value::StrictArray(list)));
+    let Some(Event::Connected(info)) = peer.events.first() else {
+        panic!("{:?}", peer.events)
+    };
+    let expected = Offer {
+        four_cc_list: vec!["hvc1".into()],
+        video_four_ccs: vec!["*".into()],
+        audio_four_ccs: Vec::new(),
+        caps_ex: 15,
+    };
+    assert_eq!(info.offer, expected);
+    peer.server.request_reconnect("Come back.");
+    let said = peer.drain();
+    assert_eq!(said[0].stream_id, 0);
+    let expected = (
+        "NetConnection.Connect.ReconnectRequest".into(),
+        "Come back.".into(),
+    );
+    assert_eq!(status(&said[0]), expected);
 }
 
 #[test]

@@ -73,8 +73,8 @@ pub(crate) struct Serve {
     /// Address for RTMP publishers, or `off` [default: 0.0.0.0:1935]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) rtmp: Option<String>,
-    /// RTMP over TLS (not available yet)
-    #[arg(long, value_name = "ADDRESS", hide = true)]
+    /// Address for publishers with RTMP over TLS, or `off`; needs tls.certificate and tls.key [default: off]
+    #[arg(long, value_name = "ADDRESS")]
     pub(crate) rtmps: Option<String>,
     /// SRT (not available yet)
     #[arg(long, value_name = "ADDRESS", hide = true)]

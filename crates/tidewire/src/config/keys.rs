@@ -37,7 +37,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Key> {
 /// A group of keys: the part before the dot and what it is about.
 pub(crate) const GROUPS: &[(&str, &str)] = &[
     ("", "The server"),
-    ("tls", "Certificate for `https`"),
+    ("tls", "Certificate for `https` and `rtmps`"),
     ("log", "Logs"),
     ("streaming", "From the publisher's stream to what viewers get"),
     ("streaming.encoder", "How FFmpeg encodes the rungs"),
@@ -124,7 +124,12 @@ pub(crate) const KEYS: &[Key] = &[
         "--rtmp",
     ),
     flag(
-        key("rtmps", Kind::Reserved, "", "RTMP over TLS. Not available yet."),
+        key(
+            "rtmps",
+            Kind::Address,
+            "off",
+            "Address for publishers that send RTMP over TLS, usually `0.0.0.0:1936`. Needs `tls.certificate` and `tls.key`. `off` closes it.",
+        ),
         "--rtmps",
     ),
     flag(key("srt", Kind::Reserved, "", "SRT. Not available yet."), "--srt"),

@@ -238,6 +238,14 @@ fn every_complaint_names_its_place() {
             "tidewire.yaml:1:8: `https` needs a certificate and its key; `tls.certificate` is not set",
         ),
         (
+            "rtmps: :1936",
+            "tidewire.yaml:1:8: `rtmps` needs a certificate and its key; `tls.certificate` is not set",
+        ),
+        (
+            "rtmps: :1935\ntls:\n  certificate: a.pem\n  key: b.pem",
+            "tidewire.yaml:1:8: `rtmps` and `rtmp` have the same port 1935",
+        ),
+        (
             "https: :8443\ntls:\n  certificate: a.pem",
             "tidewire.yaml:1:8: `https` needs a certificate and its key; `tls.key` is not set",
         ),

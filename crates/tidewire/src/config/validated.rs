@@ -26,14 +26,14 @@ pub(crate) struct ValidatedConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HttpConfig {
     pub(crate) http: Option<SocketAddr>,
-    pub(crate) https: Option<HttpsConfig>,
+    pub(crate) https: Option<TlsConfig>,
     pub(crate) connections_max: u32,
     pub(crate) connections_per_address_max: u32,
 }
 
 /// A TLS listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HttpsConfig {
+pub(crate) struct TlsConfig {
     pub(crate) address: SocketAddr,
     /// PEM certificate chain.
     pub(crate) certificate: PathBuf,
@@ -45,6 +45,7 @@ pub(crate) struct HttpsConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RtmpConfig {
     pub(crate) address: Option<SocketAddr>,
+    pub(crate) rtmps: Option<TlsConfig>,
     pub(crate) connections_max: u32,
     pub(crate) connections_per_address_max: u32,
 }
@@ -106,6 +107,7 @@ impl ValidatedConfig {
         let http = http(layers, &mut problems);
         let rtmp = RtmpConfig {
             address: layers.address("rtmp"),
+            rtmps: tls(layers, "rtmps", &mut problems),
             connections_max: layers.count("limits.publisher_connections"),
             connections_per_address_max: layers.count("limits.publisher_connections_per_address"),
         };
@@ -137,32 +139,32 @@ impl ValidatedConfig {
     }
 }
 
-fn http(layers: &Layers, problems: &mut Vec<Problem>) -> HttpConfig {
-    let https_at = layers.setting("https");
-    let https = match (
-        layers.address("https"),
-        layers.path("tls.certificate"),
-        layers.path("tls.key"),
-    ) {
-        (None, ..) => None,
-        (Some(address), Some(certificate), Some(key)) => Some(HttpsConfig {
+/// The TLS listener of that key, if it is on.
+fn tls(layers: &Layers, name: &str, problems: &mut Vec<Problem>) -> Option<TlsConfig> {
+    let address = layers.address(name)?;
+    match (layers.path("tls.certificate"), layers.path("tls.key")) {
+        (Some(certificate), Some(key)) => Some(TlsConfig {
             address,
             certificate,
             key,
         }),
-        (Some(_), certificate, _) => {
+        (certificate, _) => {
             let missing = if certificate.is_none() {
                 "tls.certificate"
             } else {
                 "tls.key"
             };
             problems.push(Problem::new(
-                &https_at.origin,
-                format!("`https` needs a certificate and its key; `{missing}` is not set"),
+                &layers.setting(name).origin,
+                format!("`{name}` needs a certificate and its key; `{missing}` is not set"),
             ));
             None
         }
-    };
+    }
+}
+
+fn http(layers: &Layers, problems: &mut Vec<Problem>) -> HttpConfig {
+    let https = tls(layers, "https", problems);
     let http = layers.address("http");
     if http.is_none() && layers.address("https").is_none() {
         let origin = layers.blame(["http", "https"]);
@@ -181,7 +183,7 @@ fn http(layers: &Layers, problems: &mut Vec<Problem>) -> HttpConfig {
 
 /// Two listeners cannot have one port; port 0 asks the system for a free one.
 fn check_ports(layers: &Layers, problems: &mut Vec<Problem>) {
-    const LISTENERS: [&str; 3] = ["http", "https", "rtmp"];
+    const LISTENERS: [&str; 4] = ["http", "https", "rtmp", "rtmps"];
     for (index, name) in LISTENERS.into_iter().enumerate() {
         for other in LISTENERS.into_iter().skip(index + 1) {
             let (Some(one), Some(two)) = (layers.address(name), layers.address(other)) else {

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::Check;
-use crate::config::{HttpsConfig, ValidatedConfig};
+use crate::config::{TlsConfig, ValidatedConfig};
 
 /// Below this much free disk the database itself is in danger.
 const DISK_FREE_MIN: u64 = 64 << 20;
@@ -16,8 +16,9 @@ const PEM_BYTES_MAX: u64 = 1 << 20;
 
 pub(super) fn check(config: &ValidatedConfig) -> Vec<Check> {
     let mut checks = vec![data_dir(&config.data_dir), disk(&config.data_dir)];
-    if let Some(https) = &config.http.https {
-        checks.push(tls(https));
+    // Both listeners have the same files.
+    if let Some(listener) = config.http.https.as_ref().or(config.rtmp.rtmps.as_ref()) {
+        checks.push(tls(listener));
     }
     checks
 }
@@ -87,11 +88,15 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// Whether both files can be read and hold what they should; the server checks that they belong together.
-fn tls(https: &HttpsConfig) -> Check {
+fn tls(listener: &TlsConfig) -> Check {
     let advice = "give `tls.certificate` and `tls.key` PEM files that this user can read";
     for (path, mark, what) in [
-        (&https.certificate, "-----BEGIN CERTIFICATE-----", "certificate"),
-        (&https.key, "PRIVATE KEY-----", "private key"),
+        (
+            &listener.certificate,
+            "-----BEGIN CERTIFICATE-----",
+            "certificate",
+        ),
+        (&listener.key, "PRIVATE KEY-----", "private key"),
     ] {
         match read_text(path) {
             Err(error) => return Check::fail("tls", format!("{}: {error}", path.display()), advice),
@@ -103,7 +108,7 @@ fn tls(https: &HttpsConfig) -> Check {
     }
     Check::ok(
         "tls",
-        format!("{}, {}", https.certificate.display(), https.key.display()),
+        format!("{}, {}", listener.certificate.display(), listener.key.display()),
     )
 }
 

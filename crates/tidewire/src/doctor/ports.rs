@@ -42,10 +42,12 @@ pub(crate) fn require(config: &ValidatedConfig) -> Result<(), Exit> {
 
 fn addresses(config: &ValidatedConfig) -> impl Iterator<Item = (&'static str, SocketAddr)> {
     let https = config.http.https.as_ref().map(|https| https.address);
+    let rtmps = config.rtmp.rtmps.as_ref().map(|rtmps| rtmps.address);
     [
         ("http", config.http.http),
         ("https", https),
         ("rtmp", config.rtmp.address),
+        ("rtmps", rtmps),
     ]
     .into_iter()
     .filter_map(|(key, address)| address.map(|address| (key, address)))
