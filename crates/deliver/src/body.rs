@@ -10,6 +10,7 @@ use bytes::Bytes;
 use event_listener::EventListener;
 use http_body::{Frame, SizeHint};
 use package::{Answer, RenditionLog, SegmentBody};
+use store::{ObjectReader, StoreError};
 use tokio::time::Sleep;
 
 use crate::connection::InFlight;
@@ -28,6 +29,8 @@ pub(crate) enum Kind {
     /// Bytes in order and their sum.
     Parts(std::vec::IntoIter<Bytes>, u64),
     Follow(Box<Follow>),
+    /// From the store, piece by piece.
+    Stored(Box<Stored>),
     /// From the API router.
     Routed(axum::body::Body),
 }
@@ -43,6 +46,8 @@ pub(crate) enum BodyError {
     Panic,
     #[error(transparent)]
     Routed(#[from] axum::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Body {
@@ -70,6 +75,7 @@ impl Body {
             Kind::Full(bytes) => Some(bytes.len() as u64),
             Kind::Parts(_, left) => Some(*left),
             Kind::Follow(_) => None,
+            Kind::Stored(stored) => Some(stored.left),
             Kind::Routed(body) => http_body::Body::size_hint(body).exact(),
         }
     }
@@ -89,6 +95,9 @@ impl Body {
             }
             Kind::Follow(follow) => catch_unwind(AssertUnwindSafe(|| follow.poll_next(cx)))
                 .unwrap_or(Poll::Ready(Some(Err(BodyError::Panic))))
+                .map(|next| next.map(|bytes| bytes.map(Frame::data))),
+            Kind::Stored(stored) => stored
+                .poll_next(cx)
                 .map(|next| next.map(|bytes| bytes.map(Frame::data))),
             Kind::Routed(body) => catch_unwind(AssertUnwindSafe(|| {
                 http_body::Body::poll_frame(Pin::new(body), cx)
@@ -135,6 +144,7 @@ impl http_body::Body for Body {
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::Parts(_, left) => *left == 0,
             Kind::Follow(_) => false,
+            Kind::Stored(stored) => stored.left == 0,
             Kind::Routed(body) => http_body::Body::is_end_stream(body),
         }
     }
@@ -208,5 +218,63 @@ impl Follow {
                 Answer::Expired | Answer::TooFarAhead => return Poll::Ready(Some(Err(BodyError::Gone))),
             }
         }
+    }
+}
+
+/// Bytes read from the store at once: a slow viewer holds two pieces at most.
+const PIECE_BYTES: u64 = 256 << 10;
+
+type Reading = Pin<Box<dyn Future<Output = Result<Bytes, StoreError>> + Send>>;
+
+/// A part of an object of the store. The next piece is read when the last one was taken.
+pub(crate) struct Stored {
+    reader: ObjectReader,
+    ready: Option<Bytes>,
+    reading: Option<Reading>,
+    /// Where the next piece begins.
+    at: u64,
+    end: u64,
+    /// Bytes that were not handed out yet.
+    left: u64,
+}
+
+impl Stored {
+    /// Bytes `start..end` of an object, which lie inside; the first piece is read.
+    pub(crate) async fn begin(reader: ObjectReader, start: u64, end: u64) -> Result<Self, StoreError> {
+        let length = (end - start).min(PIECE_BYTES);
+        let first = reader.read(start, length as usize).await?;
+        Ok(Self {
+            reader,
+            ready: Some(first).filter(|first| !first.is_empty()),
+            reading: None,
+            at: start + length,
+            end,
+            left: end - start,
+        })
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        if let Some(bytes) = self.ready.take() {
+            self.left -= bytes.len() as u64;
+            return Poll::Ready(Some(Ok(bytes)));
+        }
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let reading = self.reading.get_or_insert_with(|| {
+            let (reader, start) = (self.reader.clone(), self.at);
+            let length = (self.end - self.at).min(PIECE_BYTES);
+            self.at += length;
+            Box::pin(async move { reader.read(start, length as usize).await })
+        });
+        let read = match reading.as_mut().poll(cx) {
+            Poll::Ready(read) => read,
+            Poll::Pending => return Poll::Pending,
+        };
+        self.reading = None;
+        if let Ok(bytes) = &read {
+            self.left -= bytes.len() as u64;
+        }
+        Poll::Ready(Some(read.map_err(BodyError::Store)))
     }
 }

@@ -15,6 +15,8 @@ pub(crate) const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, OPT
 pub(crate) const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 /// Multivariant playlist and manifest: they change with the set of renditions and with every part.
 pub(crate) const SHORT: HeaderValue = HeaderValue::from_static("public, max-age=1");
+/// Texts of a title: they never change, but the title may be removed.
+pub(crate) const TITLE: HeaderValue = HeaderValue::from_static("public, max-age=60");
 pub(crate) const THUMBNAIL: HeaderValue = HeaderValue::from_static("public, max-age=10");
 
 const ANY: HeaderValue = HeaderValue::from_static("*");

@@ -8,7 +8,10 @@
 //! The way of a request: `server` (accept, limits) -> `connection` (watch over its socket) -> `service` (one request, panic
 //! guard, counting) -> `route` -> `media_answer` (hold, validators, ranges) -> `body` (bytes, or a segment as it is made).
 //!
-//! It does not make media, does not know users (it asks [`Streams`]), and keeps nothing on disk.
+//! Titles come from the store: `route` -> `title_answer` -> `body`, which reads an object piece by piece, so that a slow
+//! viewer holds a quarter of a megabyte.
+//!
+//! It does not make media, does not know users (it asks [`Streams`]), and keeps nothing on disk itself.
 //!
 //! Specs: RFC 9110, 9112, 9113 (HTTP), draft-pantos-hls-rfc8216bis 6.2.5 and appendix B, RFC 9457 (problems).
 
@@ -27,6 +30,7 @@ mod server;
 mod service;
 mod stats;
 mod streams;
+mod title_answer;
 mod tls;
 mod viewers;
 
@@ -34,5 +38,5 @@ pub use config::{Limits, ServerConfig, Timing, TlsFiles};
 pub use cores::{Cores, Shutdown};
 pub use server::{Counters, Server, ServerError};
 pub use stats::{Class, ClassSnapshot, CloseReason, Histogram, HttpSnapshot, HttpStats, LATENCY_BOUNDS_US};
-pub use streams::{Streams, Thumbnail};
+pub use streams::{FindingTitle, Streams, Thumbnail};
 pub use viewers::{SESSION_S, Viewers};

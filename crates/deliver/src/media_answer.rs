@@ -162,7 +162,7 @@ impl Whole {
 }
 
 impl Asked<'_> {
-    fn header(&self, name: &header::HeaderName) -> Option<&[u8]> {
+    pub(crate) fn header(&self, name: &header::HeaderName) -> Option<&[u8]> {
         self.request.headers().get(name).map(HeaderValue::as_bytes)
     }
 
@@ -270,7 +270,12 @@ impl Asked<'_> {
     }
 
     /// A playlist or manifest: validators and gzip, no ranges.
-    fn text(&self, text: &Text, kind: HeaderValue, lifetime: HeaderValue) -> Result<Response<Body>, Problem> {
+    pub(crate) fn text(
+        &self,
+        text: &Text,
+        kind: HeaderValue,
+        lifetime: HeaderValue,
+    ) -> Result<Response<Body>, Problem> {
         let is_gzip = self.header(&header::ACCEPT_ENCODING).is_some_and(accepts_gzip);
         let is_known = self
             .header(&header::IF_NONE_MATCH)
@@ -368,13 +373,13 @@ impl Asked<'_> {
     }
 }
 
-fn not_modified() -> Response<Body> {
+pub(crate) fn not_modified() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     response
 }
 
-fn media_headers(headers: &mut HeaderMap, etag: String) {
+pub(crate) fn media_headers(headers: &mut HeaderMap, etag: String) {
     if let Ok(etag) = HeaderValue::try_from(etag) {
         headers.insert(header::ETAG, etag);
     }
@@ -382,7 +387,7 @@ fn media_headers(headers: &mut HeaderMap, etag: String) {
     headers::cors(headers);
 }
 
-fn content_range(headers: &mut HeaderMap, value: &str) {
+pub(crate) fn content_range(headers: &mut HeaderMap, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(header::CONTENT_RANGE, value);
     }

@@ -108,6 +108,9 @@ problems! {
     RENDITION_NOT_FOUND = NOT_FOUND, "rendition_not_found", "The stream has no such rendition.", cached(1);
     MEDIA_EXPIRED = NOT_FOUND, "media_expired", "This media has left the live window.", cached(8);
     MEDIA_UNKNOWN = NOT_FOUND, "media_unknown", "The stream has no such media, or not yet.", cached(1);
+    TITLE_NOT_FOUND = NOT_FOUND, "title_not_found", "There is no such title, or it is not ready yet.", cached(1);
+    STORE_FAILED = SERVICE_UNAVAILABLE, "store_failed",
+        "The server could not read this from its disk; the operator finds the reason in the log.", retry_after(2);
     BAD_DIRECTIVE = BAD_REQUEST, "delivery_directive_invalid",
         "A delivery directive is malformed: _HLS_msn and _HLS_part are decimal numbers, and _HLS_part needs _HLS_msn.";
     TOO_FAR_AHEAD = BAD_REQUEST, "reload_too_far_ahead",

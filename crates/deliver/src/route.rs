@@ -38,11 +38,33 @@ pub(crate) enum Object<'a> {
     },
 }
 
+/// What a path under `/vod/` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TitlePath<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) object: TitleObject<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TitleObject<'a> {
+    /// `master.m3u8`
+    Master,
+    /// `manifest.mpd`
+    Mpd,
+    /// `RENDITION/playlist.m3u8`
+    Playlist { rendition: &'a str },
+    /// `RENDITION/init-EPOCH.mp4`
+    Init { rendition: &'a str, epoch: u32 },
+    /// `RENDITION/seg-MSN.m4s`
+    Segment { rendition: &'a str, msn: u64 },
+}
+
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route<'a> {
     Live(LivePath<'a>),
-    /// Under `/live/`, but no name we ever give.
+    Title(TitlePath<'a>),
+    /// Under `/live/` or `/vod/`, but no name we ever give.
     NoSuchMedia,
     /// Everything else: the API router.
     Fallback,
@@ -52,10 +74,36 @@ pub(crate) enum Route<'a> {
 const NAME_BYTES_MAX: usize = 128;
 
 pub(crate) fn route(path: &str) -> Route<'_> {
-    match path.strip_prefix("/live/") {
-        Some(rest) => live(rest).map_or(Route::NoSuchMedia, Route::Live),
+    if let Some(rest) = path.strip_prefix("/live/") {
+        return live(rest).map_or(Route::NoSuchMedia, Route::Live);
+    }
+    match path.strip_prefix("/vod/") {
+        Some(rest) => title(rest).map_or(Route::NoSuchMedia, Route::Title),
         None => Route::Fallback,
     }
+}
+
+fn title(rest: &str) -> Option<TitlePath<'_>> {
+    let mut pieces = rest.split('/');
+    let title = name(pieces.next()?)?;
+    let second = pieces.next()?;
+    let object = match (pieces.next(), pieces.next()) {
+        (None, None) => match second {
+            "master.m3u8" => TitleObject::Master,
+            "manifest.mpd" => TitleObject::Mpd,
+            _ => return None,
+        },
+        (Some("playlist.m3u8"), None) => TitleObject::Playlist {
+            rendition: name(second)?,
+        },
+        (Some(file), None) => match media_file(name(second)?, "", file)? {
+            Object::Init { rendition, epoch, .. } => TitleObject::Init { rendition, epoch },
+            Object::Segment { rendition, msn, .. } => TitleObject::Segment { rendition, msn },
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(TitlePath { title, object })
 }
 
 fn live(rest: &str) -> Option<LivePath<'_>> {
@@ -218,6 +266,37 @@ mod tests {
         }
         for path in ["/", "/live", "/livestream/x", "/api/v1/channels", "/watch/demo"] {
             assert_eq!(route(path), Route::Fallback, "{path}");
+        }
+    }
+
+    #[test]
+    fn title_paths() {
+        let rendition = "720p";
+        let cases = [
+            ("/vod/s1/master.m3u8", Some(TitleObject::Master)),
+            ("/vod/s1/manifest.mpd", Some(TitleObject::Mpd)),
+            (
+                "/vod/s1/720p/playlist.m3u8",
+                Some(TitleObject::Playlist { rendition }),
+            ),
+            (
+                "/vod/s1/720p/init-3.mp4",
+                Some(TitleObject::Init { rendition, epoch: 3 }),
+            ),
+            (
+                "/vod/s1/720p/seg-12.m4s",
+                Some(TitleObject::Segment { rendition, msn: 12 }),
+            ),
+            ("/vod/s1/720p/part-12.3.m4s", None),
+            ("/vod/s1/720p/seg-012.m4s", None),
+            ("/vod/s1/720p/s1/seg-12.m4s", None),
+            ("/vod/s1", None),
+        ];
+        for (path, object) in cases {
+            let expected = object.map_or(Route::NoSuchMedia, |object| {
+                Route::Title(TitlePath { title: "s1", object })
+            });
+            assert_eq!(route(path), expected, "{path}");
         }
     }
 

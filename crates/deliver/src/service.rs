@@ -22,9 +22,10 @@ use crate::connection::{Connection, InFlight};
 use crate::headers;
 use crate::media_answer::{self, Asked};
 use crate::problem::{self, Problem};
-use crate::route::{Route, route};
+use crate::route::{Route, TitlePath, route};
 use crate::server::Shared;
 use crate::stats::{Class, Shard};
+use crate::title_answer;
 
 /// What the connections of one core share.
 pub(crate) struct CoreState {
@@ -117,6 +118,13 @@ async fn handle(core: Arc<CoreState>, mut guard: InFlight, request: Request<Inco
             };
             (class, response)
         }
+        Route::Title(path) => {
+            let class = path.object.class();
+            (
+                class,
+                Box::pin(title_response(&core, &request, &mut guard, path)).await,
+            )
+        }
         Route::NoSuchMedia if *request.method() == Method::OPTIONS => (Class::Other, preflight()),
         Route::NoSuchMedia => (Class::Other, refusal(problem::NO_SUCH_MEDIA, Class::Other)),
         Route::Fallback => {
@@ -136,6 +144,31 @@ async fn handle(core: Arc<CoreState>, mut guard: InFlight, request: Request<Inco
     );
     response.body_mut().attach(class, guard);
     response
+}
+
+/// Titles are asked for less often than live media, and their answers' futures are larger: they are boxed by the caller.
+async fn title_response(
+    core: &CoreState,
+    request: &Request<Incoming>,
+    guard: &mut InFlight,
+    path: TitlePath<'_>,
+) -> Response<Body> {
+    let class = path.object.class();
+    let is_head = *request.method() == Method::HEAD;
+    match *request.method() {
+        Method::GET | Method::HEAD => {}
+        Method::OPTIONS => return preflight(),
+        _ => return not_allowed(),
+    }
+    let asked = Asked {
+        core,
+        request,
+        guard,
+        held: &mut None,
+    };
+    let answered = title_answer::answer(asked, path).await;
+    let response = answered.unwrap_or_else(|problem| refusal(problem, class));
+    if is_head { head_only(response) } else { response }
 }
 
 fn refusal(problem: Problem, class: Class) -> Response<Body> {

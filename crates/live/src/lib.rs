@@ -5,6 +5,8 @@
 //! The loop of a task: wait for a sample of any feed, an event of the ladder or the packager's deadline; hand it on;
 //! say in plain sentences on the stream's notice board what people should know.
 //!
+//! If there is a store, a second task per stream records it: it takes complete segments from the window (`recorder`).
+//!
 //! It parses nothing, encodes nothing and knows no protocol on either side. A panic in one stream's task ends that stream
 //! as failed and nothing else.
 
@@ -13,6 +15,7 @@ mod broadcast;
 mod encoders;
 mod kept;
 mod looks;
+mod recorder;
 mod rungs;
 mod seldom;
 mod sentences;

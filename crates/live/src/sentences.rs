@@ -29,6 +29,9 @@ pub(crate) const NO_AUDIO: &str = "no_audio";
 /// The timeline was interrupted a moment ago.
 pub(crate) const TIMELINE_BROKEN: &str = "timeline_broken";
 
+/// The broadcast is not recorded any more.
+pub(crate) const RECORDING_STOPPED: &str = "recording_stopped";
+
 pub(crate) fn mode_decided(board: &NoticeBoard, mode: Mode, gop_ms: Option<u32>, can_encode: bool) {
     let fits = gop_ms.is_some_and(|gop| gop <= 4000);
     if mode == Mode::Audio || fits {

@@ -12,9 +12,12 @@ use hub::{Registry, Stream, StreamEvent, StreamState};
 use media::Clock;
 use media::ladder::RungSpec;
 use package::PackageConfig;
+use store::Store;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use transcode::LadderLimits;
 
+use crate::recorder::Recorder;
 use crate::task::StreamTask;
 use crate::{Broadcast, Encoders, thumbnail};
 
@@ -30,6 +33,8 @@ pub struct LiveConfig {
     pub profiles: Vec<RungSpec>,
     /// Bounds of the encoders.
     pub ladder: LadderLimits,
+    /// Where streams are recorded; `None`: they are not.
+    pub store: Option<Store>,
 }
 
 /// All running broadcasts of the process.
@@ -41,6 +46,7 @@ pub struct Live {
     cores: Vec<Handle>,
     next_core: AtomicUsize,
     panics: AtomicU64,
+    recorders: AtomicUsize,
     broadcasts: Mutex<BTreeMap<String, Arc<Broadcast>>>,
     changed: Arc<Event>,
 }
@@ -66,6 +72,7 @@ impl Live {
             cores,
             next_core: AtomicUsize::new(0),
             panics: AtomicU64::new(0),
+            recorders: AtomicUsize::new(0),
             broadcasts: Mutex::default(),
             changed: Arc::default(),
         })
@@ -144,6 +151,11 @@ impl Live {
         self.panics.load(Ordering::Relaxed)
     }
 
+    /// Streams that are being recorded, or were and are being made titles.
+    pub fn recorders(&self) -> usize {
+        self.recorders.load(Ordering::Acquire)
+    }
+
     fn touch(&self) {
         self.changed.notify(usize::MAX);
     }
@@ -170,6 +182,7 @@ impl Live {
         );
         let core = self.next_core.fetch_add(1, Ordering::Relaxed) % self.cores.len();
         let running = self.cores[core].spawn(task.run());
+        let over = self.record(&broadcast);
         let live = Arc::clone(self);
         tokio::spawn(async move {
             if running.await.is_err() {
@@ -181,9 +194,30 @@ impl Live {
                 );
                 stream.set_state(StreamState::Failed);
             }
+            drop(over);
             tokio::time::sleep(ENDED_KEEP).await;
             live.forget(&broadcast);
         });
+    }
+
+    /// Has the stream recorded, if there is a store. Dropping what is handed back tells the recorder that the stream's task
+    /// has ended.
+    fn record(self: &Arc<Self>, broadcast: &Arc<Broadcast>) -> Option<oneshot::Sender<()>> {
+        let store = self.config.store.clone()?;
+        let started_ms = self.clock.unix_ms(broadcast.stream.started_us());
+        let recorder = Recorder::new(Arc::clone(broadcast), store, started_ms);
+        let (over, is_over) = oneshot::channel();
+        self.recorders.fetch_add(1, Ordering::AcqRel);
+        let live = Arc::clone(self);
+        let recording = tokio::spawn(recorder.run(is_over));
+        tokio::spawn(async move {
+            if recording.await.is_err() {
+                live.panics.fetch_add(1, Ordering::Relaxed);
+                tracing::error!("a stream's recorder panicked");
+            }
+            live.recorders.fetch_sub(1, Ordering::AcqRel);
+        });
+        Some(over)
     }
 
     fn forget(&self, broadcast: &Arc<Broadcast>) {

@@ -379,7 +379,7 @@ impl Store {
         let mut count = 0;
         for recording in old {
             self.remove(&recording.stream_id).await?;
-            self.note_removed(&recording, "it is older than `recording.retention` allows");
+            self.note_removed(&recording, "it is older than `recording.retention_days` allows");
             count += 1;
         }
         Ok(count)

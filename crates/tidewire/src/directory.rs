@@ -3,19 +3,21 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::{ChannelState, ChannelView, NoticeView, RenditionKind, RenditionView, Severity};
-use deliver::{Streams, Thumbnail, Viewers};
+use deliver::{FindingTitle, Streams, Thumbnail, Viewers};
 use event_listener::{Event, EventListener};
 use hub::StreamState;
 use live::{Broadcast, Live};
 use media::TrackConfig;
 use package::{LiveWindow, RenditionInfo, Role};
 use platform::{Channel, Platform};
+use store::{Recording, Store};
 
 use crate::figures::Figures;
 
 /// Joins channels and broadcasts. Answers from memory.
 pub(crate) struct Directory {
     live: Arc<Live>,
+    store: Store,
     viewers: Arc<Viewers>,
     figures: Figures,
     /// As the database sorts them; `None` until it was read.
@@ -24,9 +26,10 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    pub(crate) fn new(live: Arc<Live>, viewers: Arc<Viewers>, figures: Figures) -> Arc<Self> {
+    pub(crate) fn new(live: Arc<Live>, store: Store, viewers: Arc<Viewers>, figures: Figures) -> Arc<Self> {
         Arc::new(Self {
             live,
+            store,
             viewers,
             figures,
             channels: Mutex::default(),
@@ -108,6 +111,13 @@ impl Directory {
 fn find<'a>(channels: &'a [Channel], name: &str) -> Option<&'a Channel> {
     let at = channels.binary_search_by(|channel| channel.name.as_str().cmp(name));
     at.ok().and_then(|at| channels.get(at))
+}
+
+/// Whether everybody may watch what was recorded on a channel: the channel is there still, and public now. One that has
+/// taken over the name of a removed one has no part in its recordings.
+fn is_open(channels: &[Channel], recording: &Recording) -> bool {
+    find(channels, &recording.channel)
+        .is_some_and(|channel| channel.id == recording.channel_id && !channel.private)
 }
 
 /// What stands for a channel in the metrics, which everybody may read: a private one's name does not, the id that
@@ -234,6 +244,14 @@ impl Streams for Directory {
     /// Private channels open only to viewer credentials, which do not exist yet.
     fn allow_view(&self, channel: &str) -> bool {
         find(&self.list(), channel).is_some_and(|known| !known.private)
+    }
+
+    fn title(&self, id: &str) -> FindingTitle {
+        let (store, channels, id) = (self.store.clone(), self.list(), id.to_owned());
+        Box::pin(async move {
+            let title = store.title(&id).await?;
+            Ok(title.filter(|title| is_open(&channels, title.recording())))
+        })
     }
 }
 

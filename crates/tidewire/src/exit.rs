@@ -58,6 +58,17 @@ impl From<anyhow::Error> for Exit {
     }
 }
 
+impl From<store::StoreError> for Exit {
+    fn from(error: store::StoreError) -> Self {
+        use store::StoreError as E;
+        let message = error.to_string();
+        match error {
+            E::Io { .. } | E::NewerSchema { .. } | E::BadRow { .. } => Self::start(message),
+            _ => Self::failed(message),
+        }
+    }
+}
+
 impl From<platform::Error> for Exit {
     fn from(error: platform::Error) -> Self {
         use platform::Error as E;

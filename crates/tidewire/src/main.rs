@@ -16,6 +16,7 @@ mod gate;
 mod limits;
 mod logging;
 mod metrics;
+mod recordings;
 mod records;
 mod serve;
 

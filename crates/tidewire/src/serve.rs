@@ -13,6 +13,7 @@ use live::{EncoderState, Encoders, Live, LiveConfig};
 use media::Clock;
 use package::PackageConfig;
 use platform::Platform;
+use store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -23,12 +24,14 @@ use crate::directory::Directory;
 use crate::exit::Exit;
 use crate::figures::Figures;
 use crate::gate::Gate;
-use crate::{encoders, gate, records};
+use crate::{encoders, gate, recordings, records};
 
 /// How long publishers have to be told and to leave.
 const PUBLISHERS_LEAVE: Duration = Duration::from_secs(2);
 /// How long streams have to package what they hold.
 const STREAMS_END: Duration = Duration::from_secs(3);
+/// How long what was recorded has to become titles; the next start makes up for what does not.
+const RECORDINGS_END: Duration = Duration::from_secs(3);
 /// How long the database has to write what it was given: longer than it waits for another process's lock.
 const DATABASE_CLOSES: Duration = Duration::from_secs(7);
 /// How long threads have to end.
@@ -45,6 +48,12 @@ pub(crate) fn run(config: ValidatedConfig) -> Result<(), Exit> {
 
 async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
     let platform = Platform::open_server(&config.data_dir).await?;
+    let store = recordings::open(&config.data_dir, &config.recording).await?;
+    tokio::spawn(recordings::sweep(
+        store.clone(),
+        platform.clone(),
+        config.recording.retention,
+    ));
     let clock = start_clock();
     let registry = Registry::with_unix_origin(hub_limits(&config), clock.unix_origin_us());
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -64,7 +73,7 @@ async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
     let live = Live::new(
         Arc::clone(&registry),
         encoders,
-        live_config(&config.streaming),
+        live_config(&config, &store),
         clock,
         handles,
     );
@@ -80,7 +89,7 @@ async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
     let rtmp = start_rtmp(&config, &cores, &registry, &platform, clock, &ingest_stats)?;
     tokio::spawn(gate::close_withdrawn(platform.clone(), Arc::clone(&rtmp)));
 
-    let (api, http) = start_http(&config, &cores, &live, &platform, ingest_stats)?;
+    let (api, http) = start_http(&config, &cores, &live, &platform, &store, ingest_stats)?;
     announce(&config, &http);
     wait_for_signal().await?;
     Ending {
@@ -91,6 +100,7 @@ async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
         http,
         recording,
         last_record,
+        store,
         platform,
         cores,
     }
@@ -113,7 +123,9 @@ fn hub_limits(config: &ValidatedConfig) -> hub::Limits {
     }
 }
 
-fn live_config(config: &StreamingConfig) -> LiveConfig {
+fn live_config(config: &ValidatedConfig, store: &Store) -> LiveConfig {
+    let recording = config.recording;
+    let config: &StreamingConfig = &config.streaming;
     let defaults = PackageConfig::default();
     LiveConfig {
         package: PackageConfig {
@@ -128,6 +140,7 @@ fn live_config(config: &StreamingConfig) -> LiveConfig {
             Vec::new()
         },
         ladder: LadderLimits::default(),
+        store: recording.enabled.then(|| store.clone()),
     }
 }
 
@@ -202,6 +215,7 @@ fn start_http(
     cores: &Cores,
     live: &Arc<Live>,
     platform: &Platform,
+    store: &Store,
     ingest: Arc<IngestStats>,
 ) -> Result<(Api, Server), Exit> {
     let (config, streaming) = (&config.http, &config.streaming);
@@ -215,7 +229,12 @@ fn start_http(
         http: Arc::clone(&counters.http),
         ingest,
     };
-    let directory = Directory::new(Arc::clone(live), Arc::clone(&counters.viewers), figures);
+    let directory = Directory::new(
+        Arc::clone(live),
+        store.clone(),
+        Arc::clone(&counters.viewers),
+        figures,
+    );
     tokio::spawn(Arc::clone(&directory).forward_changes());
     let following = Arc::clone(&directory).follow(platform.clone());
     tokio::spawn(async move {
@@ -285,6 +304,7 @@ struct Ending {
     http: Server,
     recording: JoinHandle<()>,
     last_record: Shutdown,
+    store: Store,
     platform: Platform,
     cores: Cores,
 }
@@ -305,9 +325,11 @@ impl Ending {
             broadcasts.iter().all(|broadcast| broadcast.window.is_ended())
         })
         .await;
+        wait_until(RECORDINGS_END, || self.live.recorders() == 0).await;
         self.api.close();
         self.http.stop().await;
         self.last_record.trigger();
+        self.store.close().await;
         let written = async {
             // A panic there has been said.
             let _ = self.recording.await;

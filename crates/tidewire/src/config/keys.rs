@@ -41,6 +41,10 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
     ("log", "Logs"),
     ("streaming", "From the publisher's stream to what viewers get"),
     ("streaming.encoder", "How FFmpeg encodes the rungs"),
+    (
+        "recording",
+        "Streams are recorded, and become titles when they end",
+    ),
     ("limits", "Bounds on publishers and viewers"),
 ];
 
@@ -234,6 +238,30 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::AutoCount { max: 128 },
         "auto",
         "Threads of each encoder. `auto` leaves it to FFmpeg.",
+    ),
+    key(
+        "recording.enabled",
+        Kind::Switch,
+        "true",
+        "Whether streams are recorded. What was recorded before stays playable either way.",
+    ),
+    key(
+        "recording.retention_days",
+        Kind::Count { min: 1, max: 36_500 },
+        "7",
+        "Days after which a title is removed, counted from the start of its stream, unless it is pinned.",
+    ),
+    key(
+        "recording.budget",
+        Kind::Space,
+        "20GB",
+        "Most bytes that recordings take, or a share of the disk (`50%`). The oldest titles that are not pinned make room; if there are none, recording stops and live goes on. 512 MiB of the disk always stay free.",
+    ),
+    key(
+        "recording.fsync",
+        Kind::Choice(&["never", "segment"]),
+        "never",
+        "When a segment is forced to the disk. With `never` a power cut can lose the last seconds; with `segment` it does not, and slow disks carry fewer streams.",
     ),
     key(
         "limits.publishers",

@@ -21,7 +21,7 @@ pub(crate) use problem::ConfigError;
 // What the parts of the server take; `serve` hands each its own.
 #[allow(unused_imports, reason = "each part of `serve` names its own")]
 pub(crate) use validated::{
-    EncoderConfig, HttpConfig, HubConfig, LogConfig, LogFormat, RtmpConfig, StreamingConfig, TlsConfig,
-    ValidatedConfig,
+    EncoderConfig, HttpConfig, HubConfig, LogConfig, LogFormat, RecordingConfig, RtmpConfig, StreamingConfig,
+    TlsConfig, ValidatedConfig,
 };
-pub(crate) use value::parse_duration;
+pub(crate) use value::{Space, parse_duration};

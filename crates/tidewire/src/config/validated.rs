@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use media::ladder::RungSpec;
+use store::Fsync;
 
 use super::layers::{Layers, Setting};
 use super::problem::{Origin, Problem};
-use super::value::{Value, duration_text};
+use super::value::{Space, Value, duration_text};
 
 /// Everything `serve` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,7 @@ pub(crate) struct ValidatedConfig {
     pub(crate) rtmp: RtmpConfig,
     pub(crate) log: LogConfig,
     pub(crate) streaming: StreamingConfig,
+    pub(crate) recording: RecordingConfig,
     pub(crate) hub: HubConfig,
 }
 
@@ -83,6 +85,16 @@ pub(crate) struct StreamingConfig {
     pub(crate) ffmpeg: Option<PathBuf>,
 }
 
+/// For `store`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RecordingConfig {
+    pub(crate) enabled: bool,
+    /// Titles older than this are removed.
+    pub(crate) retention: Duration,
+    pub(crate) budget: Space,
+    pub(crate) fsync: Fsync,
+}
+
 /// How the rungs are encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EncoderConfig {
@@ -131,6 +143,7 @@ impl ValidatedConfig {
                 level: layers.word("log.level"),
             },
             streaming,
+            recording: recording(layers),
             hub: HubConfig {
                 streams_max: layers.count("limits.publishers"),
                 reconnect_grace: layers.duration("reconnect_grace"),
@@ -241,6 +254,22 @@ fn streaming(layers: &Layers, problems: &mut Vec<Problem>) -> StreamingConfig {
             threads: layers.auto_count("streaming.encoder.threads"),
         },
         ffmpeg: layers.path("streaming.ffmpeg"),
+    }
+}
+
+fn recording(layers: &Layers) -> RecordingConfig {
+    RecordingConfig {
+        enabled: layers.setting("recording.enabled").value == Value::Switch(true),
+        retention: Duration::from_secs(86_400) * layers.count("recording.retention_days"),
+        budget: match layers.setting("recording.budget").value {
+            Value::Space(space) => space,
+            ref other => unreachable!("`recording.budget` was read as {other:?}"),
+        },
+        fsync: if layers.word("recording.fsync") == "segment" {
+            Fsync::Segment
+        } else {
+            Fsync::Never
+        },
     }
 }
 

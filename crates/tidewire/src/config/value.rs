@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     AutoCount { max: u64 },
     /// `true` or `false`.
     Switch,
+    /// `20GB`, `500MiB`, or a share of the disk: `50%`.
+    Space,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// The ladder.
@@ -50,9 +52,30 @@ pub(crate) enum Value {
     Count(u64),
     Auto,
     Switch(bool),
+    Space(Space),
     Word(String),
     Profiles(Vec<RungSpec>),
 }
+
+/// Room on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Space {
+    Bytes(u64),
+    /// Of the whole disk, 1 to 95.
+    Percent(u8),
+}
+
+/// Units of [`Space`], larger ones first; decimal ones are tried before binary ones.
+const SPACE_UNITS: &[(&str, u64)] = &[
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+];
+/// Least room for recordings: some segments of all renditions of a stream.
+const SPACE_BYTES_MIN: u64 = 100_000_000;
 
 /// A complaint, at a place inside the value where there is one.
 pub(super) type Complaint = (Option<Position>, String);
@@ -69,6 +92,7 @@ impl Kind {
             Self::Count { min, max } => format!("number, {min} to {max}"),
             Self::AutoCount { max } => format!("`auto` or a number, 1 to {max}"),
             Self::Switch => "`true` or `false`".to_owned(),
+            Self::Space => "size from `100MB`, or `1%` to `95%`".to_owned(),
             Self::Choice(words) => words
                 .iter()
                 .map(|word| format!("`{word}`"))
@@ -117,6 +141,11 @@ impl Kind {
             (Self::Switch, raw) => switch(raw)
                 .map(Value::Switch)
                 .ok_or_else(|| wrong("`true` or `false`")),
+            (Self::Space, raw) => match raw {
+                Raw::Text(text) => space(text).map(Value::Space),
+                _ => None,
+            }
+            .ok_or_else(|| wrong("a size with its unit from 100MB, such as 20GB, or a share from 1% to 95%")),
             (Self::Choice(words), Raw::Text(text)) if words.contains(&text.as_str()) => {
                 Ok(Value::Word(text.clone()))
             }
@@ -141,6 +170,8 @@ impl Value {
             Self::Count(count) => count.to_string(),
             Self::Auto => "auto".to_owned(),
             Self::Switch(value) => value.to_string(),
+            Self::Space(Space::Percent(percent)) => format!("{percent}%"),
+            Self::Space(Space::Bytes(bytes)) => space_text(*bytes),
             Self::Word(word) => word.clone(),
             Self::Profiles(profiles) => profiles
                 .iter()
@@ -224,6 +255,26 @@ pub(crate) fn duration_text(millis: u64) -> String {
         _ if millis.is_multiple_of(1_000) => format!("{}s", millis / 1_000),
         _ => format!("{millis}ms"),
     }
+}
+
+fn space(text: &str) -> Option<Space> {
+    if let Some(percent) = text.strip_suffix('%') {
+        let percent = percent.trim_end().parse().ok()?;
+        return (1..=95).contains(&percent).then_some(Space::Percent(percent));
+    }
+    let (unit, bytes) = SPACE_UNITS.iter().find(|(unit, _)| text.ends_with(unit))?;
+    let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+    let bytes = number.checked_mul(*bytes)?;
+    (bytes >= SPACE_BYTES_MIN).then_some(Space::Bytes(bytes))
+}
+
+/// The largest unit that says it exactly.
+fn space_text(bytes: u64) -> String {
+    let fits = |(_, unit): &&(&str, u64)| bytes.is_multiple_of(*unit);
+    SPACE_UNITS.iter().find(fits).map_or_else(
+        || bytes.to_string(),
+        |(name, unit)| format!("{}{name}", bytes / unit),
+    )
 }
 
 /// Bits a second: `2500k`, `2.5M`, `2500000`.

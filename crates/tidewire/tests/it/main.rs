@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test helper has nobody to hand an error to")]
 
 mod cli;
+mod record;
 mod serve;
 mod shell;

@@ -71,13 +71,13 @@ fn serve(shell: &Shell) -> Server {
     shell.serve("--http 127.0.0.1:0 --rtmp 127.0.0.1:0")
 }
 
-fn new_key(shell: &Shell, command: &str) -> String {
+pub(crate) fn new_key(shell: &Shell, command: &str) -> String {
     let outcome = shell.quiet(&format!("{command} --json"));
     let made: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
     made["stream_key"].as_str().unwrap().to_owned()
 }
 
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {
@@ -89,7 +89,7 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// `state` and `stream_id` of a channel that is listed.
-fn seen(server: &Server, channel: &str) -> Option<(String, String)> {
+pub(crate) fn seen(server: &Server, channel: &str) -> Option<(String, String)> {
     let view: serde_json::Value =
         serde_json::from_str(&server.get(&format!("/api/v1/channels/{channel}"))).ok()?;
     let text = |name: &str| view[name].as_str().unwrap_or_default().to_owned();
