@@ -8,6 +8,9 @@
 //! The way of a request: `server` (accept, limits) -> `connection` (watch over its socket) -> `service` (one request, panic
 //! guard, counting) -> `route` -> `media_answer` (hold, validators, ranges) -> `body` (bytes, or a segment as it is made).
 //!
+//! A path may have a token in front (`/t/TOKEN/live/...`): `grants` proves it once for a connection, and the request goes
+//! on as if it had asked for the plain path, as a [`Viewer::Granted`].
+//!
 //! It does not make media, does not know users (it asks [`Streams`]), and keeps nothing on disk.
 //!
 //! Specs: RFC 9110, 9112, 9113 (HTTP), draft-pantos-hls-rfc8216bis 6.2.5 and appendix B, RFC 9457 (problems).
@@ -17,6 +20,7 @@ mod conditional;
 mod config;
 mod connection;
 mod cores;
+mod grants;
 mod headers;
 mod hold;
 mod media_answer;
@@ -34,5 +38,5 @@ pub use config::{Limits, ServerConfig, Timing, TlsFiles};
 pub use cores::{Cores, Shutdown};
 pub use server::{Counters, Server, ServerError};
 pub use stats::{Class, ClassSnapshot, CloseReason, Histogram, HttpSnapshot, HttpStats, LATENCY_BOUNDS_US};
-pub use streams::{Streams, Thumbnail};
+pub use streams::{Streams, Thumbnail, Viewer};
 pub use viewers::{SESSION_S, Viewers};

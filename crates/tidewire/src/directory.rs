@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::{ChannelState, ChannelView, NoticeView, RenditionKind, RenditionView, Severity};
-use deliver::{Streams, Thumbnail, Viewers};
+use deliver::{Streams, Thumbnail, Viewer, Viewers};
 use event_listener::{Event, EventListener};
 use hub::StreamState;
 use live::{Broadcast, Live};
@@ -72,11 +72,19 @@ impl Directory {
         (broadcast.stream.owner() == channel.id).then_some(broadcast)
     }
 
-    /// The broadcast of a channel that everybody may watch.
-    fn open_broadcast(&self, name: &str) -> Option<Arc<Broadcast>> {
+    /// The broadcast of a channel that the viewer may watch.
+    fn broadcast_for(&self, name: &str, viewer: Viewer) -> Option<Arc<Broadcast>> {
         let channels = self.list();
-        let channel = find(&channels, name).filter(|channel| !channel.private)?;
+        let channel = find(&channels, name).filter(|channel| may_watch(channel, viewer))?;
         self.broadcast(channel)
+    }
+
+    fn views(&self, of_private: bool) -> Vec<ChannelView> {
+        self.list()
+            .iter()
+            .filter(|channel| channel.private == of_private)
+            .map(|channel| self.view(channel))
+            .collect()
     }
 
     fn view(&self, channel: &Channel) -> ChannelView {
@@ -102,6 +110,11 @@ impl Directory {
         view.renditions = renditions(&broadcast.window);
         view.notices = stream.notices().list().into_iter().map(notice).collect();
     }
+}
+
+/// Everybody may watch an open channel, whoever came with a token for it also a private one.
+fn may_watch(channel: &Channel, viewer: Viewer) -> bool {
+    !channel.private || viewer == Viewer::Granted
 }
 
 /// The channel of that name in a list as the database sorts it. Asked for every media request.
@@ -173,11 +186,15 @@ fn rendition(info: RenditionInfo) -> RenditionView {
 
 impl api::Directory for Directory {
     fn channels(&self) -> Vec<ChannelView> {
-        self.list()
-            .iter()
-            .filter(|channel| !channel.private)
-            .map(|channel| self.view(channel))
-            .collect()
+        self.views(false)
+    }
+
+    fn private_channels(&self) -> Vec<ChannelView> {
+        self.views(true)
+    }
+
+    fn any_channel(&self, name: &str) -> Option<ChannelView> {
+        self.find(name).map(|channel| self.view(&channel))
     }
 
     fn channel(&self, name: &str) -> Option<ChannelView> {
@@ -219,21 +236,16 @@ impl Directory {
 }
 
 impl Streams for Directory {
-    fn window(&self, channel: &str) -> Option<Arc<LiveWindow>> {
-        self.open_broadcast(channel)
+    fn window(&self, channel: &str, viewer: Viewer) -> Option<Arc<LiveWindow>> {
+        self.broadcast_for(channel, viewer)
             .map(|broadcast| Arc::clone(&broadcast.window))
     }
 
-    fn thumbnail(&self, channel: &str) -> Thumbnail {
-        match self.open_broadcast(channel) {
+    fn thumbnail(&self, channel: &str, viewer: Viewer) -> Thumbnail {
+        match self.broadcast_for(channel, viewer) {
             Some(broadcast) => Box::pin(self.live.thumbnail(broadcast)),
             None => Box::pin(std::future::ready(None)),
         }
-    }
-
-    /// Private channels open only to viewer credentials, which do not exist yet.
-    fn allow_view(&self, channel: &str) -> bool {
-        find(&self.list(), channel).is_some_and(|known| !known.private)
     }
 }
 

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use access::KeyRing;
 use api::{Api, ApiOptions};
 use deliver::{Cores, Counters, Server, ServerConfig, Shutdown, TlsFiles};
 use hub::Registry;
@@ -79,7 +80,13 @@ async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
     let rtmp = start_rtmp(&config, &cores, &registry, &platform, clock, &ingest_stats)?;
     tokio::spawn(gate::close_withdrawn(platform.clone(), Arc::clone(&rtmp)));
 
-    let (api, http) = start_http(&config, &cores, &live, &platform, ingest_stats)?;
+    let signing_keys = Arc::new(KeyRing::default());
+    tokio::spawn(gate::follow_signing_keys(
+        platform.clone(),
+        Arc::clone(&signing_keys),
+    ));
+
+    let (api, http) = start_http(&config, &cores, &live, &platform, signing_keys, ingest_stats)?;
     announce(&config, &http);
     wait_for_signal().await?;
     Ending {
@@ -184,6 +191,7 @@ fn start_http(
     cores: &Cores,
     live: &Arc<Live>,
     platform: &Platform,
+    signing_keys: Arc<KeyRing>,
     ingest: Arc<IngestStats>,
 ) -> Result<(Api, Server), Exit> {
     let (config, streaming) = (&config.http, &config.streaming);
@@ -223,6 +231,7 @@ fn start_http(
             target_duration_s,
             ..deliver::Timing::default()
         },
+        keys: signing_keys,
     };
     let server = Server::start(server, cores, directory, api.router(), &counters)
         .map_err(|error| Exit::start(error.to_string()))?;
