@@ -7,7 +7,7 @@ export type Route =
 
 function parse(pathname: string): Route {
   if (pathname === '/') return { page: 'directory' };
-  const match = /^\/(watch|embed)\/([^/]+)\/?$/.exec(pathname);
+  const match = /^(?:\/t\/[^/]+)?\/(watch|embed)\/([^/]+)\/?$/.exec(pathname);
   if (!match?.[2]) return { page: 'missing' };
   try {
     return { page: match[1] as 'watch' | 'embed', channel: decodeURIComponent(match[2]) };
