@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::claims::TOKEN_BYTES_MAX;
+use crate::explain::Explanation;
 use crate::key::{KeyId, SigningKey};
 use crate::scope::{SCOPE_BYTES_MAX, Scope, resource};
 
@@ -168,4 +169,44 @@ fn a_token_lives_as_long_as_its_key() {
         ..claims()
     });
     assert_eq!(Grant::open(&forged, &ring).map(|_| ()), Err(Refusal::Signature));
+}
+
+#[test]
+fn an_explanation_agrees_with_the_verdict_and_names_all_that_fails() {
+    let keys = ring(&[1]);
+    let bound = Claims {
+        not_before_s: Some(NOW_S),
+        network: "192.0.2.0/28".parse().ok(),
+        ..claims()
+    };
+    let token = key(1).sign(&bound);
+    for now_s in [NOW_S - 1, NOW_S, NOW_S + 60] {
+        for address in ["192.0.2.1", "198.51.100.1"] {
+            for path in ["/watch/stage", "/live/other/master.m3u8"] {
+                let address: IpAddr = address.parse().unwrap();
+                let explained = Explanation::of(&token, &keys, now_s, Some(path), Some(address));
+                let verdict = asked(&bound, now_s, &address.to_string(), path);
+                assert_eq!(explained.refusal(), verdict.err(), "{now_s} {address} {path}");
+                let claims: Vec<_> = explained.findings.iter().map(|finding| finding.claim).collect();
+                assert_eq!(
+                    claims,
+                    ["form", "signature", "not_before", "expires", "ip", "path"]
+                );
+            }
+        }
+    }
+    // Another server's token can be read, and every claim is looked at.
+    let strange = Explanation::of(&token, &ring(&[2]), NOW_S + 60, Some("/metrics"), None);
+    let failed: Vec<_> = strange
+        .findings
+        .iter()
+        .filter_map(|finding| finding.refusal)
+        .collect();
+    assert_eq!(failed, [Refusal::Signature, Refusal::Expired, Refusal::Path]);
+    assert_eq!(strange.claims, Some(bound));
+    let nonsense = Explanation::of("nonsense", &keys, NOW_S, None, None);
+    assert_eq!(
+        (nonsense.refusal(), nonsense.findings.len()),
+        (Some(Refusal::Malformed), 1)
+    );
 }

@@ -11,12 +11,14 @@
 //! Specs: RFC 2104 (HMAC), RFC 4648 section 5 (base64url), RFC 4632 (CIDR).
 
 mod claims;
+mod explain;
 mod grant;
 mod key;
 mod network;
 mod scope;
 
 pub use claims::{Claims, TOKEN_BYTES_MAX};
+pub use explain::{Explanation, Finding};
 pub use grant::{Ask, Grant, Refusal};
 pub use key::{KEYS_MAX, KeyId, KeyRing, SigningKey};
 pub use network::{Network, NetworkError};

@@ -14,9 +14,11 @@ mod pages;
 mod problem;
 mod routes;
 mod time;
+mod tokens;
 mod view;
 
 pub use pages::pages_embedded;
 pub use routes::{Api, ApiOptions, Directory};
 pub use time::rfc3339_utc;
+pub use tokens::{ClaimView, TokenReport, TokenView};
 pub use view::{ChannelState, ChannelView, NoticeView, RenditionKind, RenditionView, Severity};

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use access::{Grant, Resource};
+use access::{Grant, KeyRing, Resource};
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::rejection::PathRejection;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Extension, Path, Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use event_listener::EventListener;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
@@ -19,6 +19,7 @@ use crate::events::Board;
 use crate::pages;
 use crate::problem::{Problem, REQUEST_ID, request_id};
 use crate::time::rfc3339_utc;
+use crate::tokens;
 use crate::view::ChannelView;
 
 /// What the API shows; the program implements it.
@@ -58,6 +59,8 @@ pub struct ApiOptions {
     pub event_streams_max: usize,
     /// The content type of [`Directory::metrics`].
     pub metrics_content_type: &'static str,
+    /// The keys of path tokens, for those who ask why one does not open.
+    pub signing_keys: Arc<KeyRing>,
 }
 
 impl Default for ApiOptions {
@@ -65,6 +68,7 @@ impl Default for ApiOptions {
         Self {
             event_streams_max: 10_000,
             metrics_content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            signing_keys: Arc::default(),
         }
     }
 }
@@ -131,6 +135,7 @@ impl Api {
             .route("/api/v1/channels/{name}", get(channel))
             .route("/api/v1/live", get(live))
             .route("/api/v1/time", get(utc_time))
+            .route("/api/v1/tokens/verify", post(verify_token))
             .route("/healthz", get(|| async { plain(StatusCode::OK, "ok\n") }))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
@@ -171,15 +176,15 @@ async fn finish(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// The answer to a CORS preflight: every path here is only read.
+/// The answer to a CORS preflight: of the paths here one takes a POST, which changes nothing.
 fn preflight() -> Response {
-    let methods = "GET, HEAD, OPTIONS";
+    let methods = "GET, HEAD, POST, OPTIONS";
     let headers = [
         (header::ALLOW, methods),
         (header::ACCESS_CONTROL_ALLOW_METHODS, methods),
         (
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "cache-control, last-event-id",
+            "cache-control, content-type, last-event-id",
         ),
         (header::ACCESS_CONTROL_MAX_AGE, "86400"),
     ];
@@ -229,6 +234,29 @@ async fn channel(
             "There is no such channel.",
         )
         .response(&request_id(&headers)),
+    }
+}
+
+async fn verify_token(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let unread = |rejection: BytesRejection| {
+        let too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
+        let (code, detail) = if too_large {
+            ("body_too_large", "The body is larger than a token can be.")
+        } else {
+            ("body_invalid", "The body could not be read.")
+        };
+        Problem::new(rejection.status(), code, detail)
+    };
+    match body
+        .map_err(unread)
+        .and_then(|body| tokens::verify(&body, &api.options.signing_keys))
+    {
+        Ok(report) => json(&report),
+        Err(problem) => problem.response(&request_id(&headers)),
     }
 }
 

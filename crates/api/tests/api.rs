@@ -432,3 +432,76 @@ async fn event_streams_end_when_their_token_expires() {
     assert!(said <= 4, "{said}");
     running.abort();
 }
+
+async fn verify(router: &Router, body: &str) -> (StatusCode, Value) {
+    let request = Request::post("/api/v1/tokens/verify")
+        .body(Body::from(body.to_owned()))
+        .unwrap();
+    let response = router.clone().call(request).await.unwrap();
+    (response.status(), json(response).await)
+}
+
+#[tokio::test]
+async fn a_token_is_explained_to_anybody() {
+    let (grant, ring) = grant("/watch/secret", 60);
+    let (_fake, _api, router) = setup(ApiOptions {
+        signing_keys: ring,
+        ..ApiOptions::default()
+    });
+    let link = format!("https://h/t/{}/watch/secret", grant.token());
+    let (status, report) = verify(
+        &router,
+        &serde_json::json!({ "token": link, "ip": "192.0.2.1" }).to_string(),
+    )
+    .await;
+    assert_eq!(
+        (status, &report["valid"], &report["code"]),
+        (StatusCode::OK, &true.into(), &Value::Null)
+    );
+    assert_eq!(report["token"]["opens"], "/live/secret/");
+    let question = serde_json::json!({ "token": grant.token(), "path": "/watch/other" });
+    let (_, report) = verify(&router, &question.to_string()).await;
+    assert_eq!(
+        (&report["valid"], &report["code"]),
+        (&false.into(), &"token_path".into())
+    );
+    let claims: Vec<_> = report["claims"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|claim| (claim["claim"].as_str().unwrap(), claim["ok"] == true))
+        .collect();
+    assert_eq!(
+        claims,
+        [
+            ("form", true),
+            ("signature", true),
+            ("expires", true),
+            ("path", false)
+        ]
+    );
+    let (_, report) = verify(&router, "{\"token\":\"x\"}").await;
+    assert_eq!(
+        (&report["token"], &report["code"]),
+        (&Value::Null, &"token_malformed".into())
+    );
+    for body in [
+        "",
+        "[]",
+        "{}",
+        "{\"token\":\"x\",\"ip\":\"here\"}",
+        "{\"token\":\"x\",\"more\":1}",
+    ] {
+        let (status, problem) = verify(&router, body).await;
+        assert_eq!(
+            (status, &problem["code"]),
+            (StatusCode::BAD_REQUEST, &"body_invalid".into()),
+            "{body}"
+        );
+    }
+    let (status, problem) = verify(&router, &" ".repeat(3 << 20)).await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (StatusCode::PAYLOAD_TOO_LARGE, &"body_too_large".into())
+    );
+}

@@ -215,7 +215,10 @@ fn start_http(
     });
     let api = Api::new(
         Arc::clone(&directory) as Arc<dyn api::Directory>,
-        ApiOptions::default(),
+        ApiOptions {
+            signing_keys: Arc::clone(&signing_keys),
+            ..ApiOptions::default()
+        },
     );
     tokio::spawn(api.clone().run());
     let target_duration_s = u32::try_from(streaming.segment_duration.as_millis().div_ceil(1000)).unwrap_or(2);

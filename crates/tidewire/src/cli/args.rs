@@ -157,6 +157,22 @@ pub(crate) enum Token {
         #[command(flatten)]
         new: NewToken,
     },
+    /// Say claim by claim why a signed link opens something, or not
+    #[command(
+        after_help = "Exit code 0: it opens what was asked, 1: it does not.\n\nExample:\n  tidewire token verify https://media.example/t/TOKEN/watch/board --ip 203.0.113.7"
+    )]
+    Verify {
+        /// The link, or its token
+        token: String,
+        /// What it should open [default: what the link says]
+        #[arg(long, value_name = "PATH")]
+        path: Option<String>,
+        /// The viewer's address
+        #[arg(long, value_name = "ADDRESS")]
+        ip: Option<std::net::IpAddr>,
+        #[command(flatten)]
+        json: Json,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -19,6 +19,7 @@ fn help() {
         "key add --help",
         "key revoke --help",
         "token admin --help",
+        "token verify --help",
         "sign --help",
         "signing-key --help",
         "config --help",
@@ -139,6 +140,27 @@ fn links() {
         (link["opens"].as_str(), link["ip"].as_str()),
         (Some("/live/board/"), Some("2001:db8::/48"))
     );
+    let verified = shell.quiet(&format!(
+        "token verify {token} --path /watch/board --ip 2001:db8::7"
+    ));
+    assert_eq!(verified.code, 0, "{}", verified.stdout);
+    let refused = shell.quiet(&format!(
+        "token verify /t/{token}/watch/other --ip 192.0.2.1 --json"
+    ));
+    let report: serde_json::Value = serde_json::from_str(&refused.stdout).unwrap();
+    assert_eq!((refused.code, report["code"].as_str()), (1, Some("token_ip")));
+    let failed = shell
+        .quiet(&format!("token verify /t/{token}/watch/other --ip 192.0.2.1"))
+        .stdout;
+    assert!(
+        failed.contains("fail  ip          This token is for another network address."),
+        "{failed}"
+    );
+    assert!(
+        failed.contains("fail  path        This token is for something else."),
+        "{failed}"
+    );
+    assert!(failed.contains("ok    signature\n"), "{failed}");
     assert!(link["not_before_ms"].is_null() && link["key_id"].as_str().unwrap().starts_with("sig_"));
 }
 
