@@ -7,7 +7,7 @@
   } catch {
     // Storage may be refused; the system's colours then.
   }
-  const match = /^\/(watch|embed)\/([^/]+)\/?$/.exec(location.pathname);
+  const match = /^(\/t\/[^/]+)?\/(?:watch|embed)\/([^/]+)\/?$/.exec(location.pathname);
   if (!match) return;
   document.documentElement.classList.add('boot-watch');
   for (const href of ['watch-chunks']) {
@@ -18,7 +18,7 @@
     document.head.append(link);
   }
   if (!('MediaSource' in self || 'ManagedMediaSource' in self)) return;
-  const url = `/live/${match[2]}/master.m3u8`;
+  const url = `${match[1] ?? ''}/live/${match[2]}/master.m3u8`;
   const text = fetch(url).then((response) => (response.ok ? response.text() : Promise.reject(response)));
   text.catch(() => {});
   self.tidewireStart = { url: new URL(url, location.href).href, text };

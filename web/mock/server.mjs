@@ -127,8 +127,17 @@ async function page(response, pathname) {
   }
 }
 
+/** What a link is told whose token has this name; any other token opens everything. */
+const LINKS = { expired: [401, 'token_expired'], early: [401, 'token_not_yet'], elsewhere: [403, 'token_ip'], other: [403, 'token_path'], changed: [401, 'token_signature'], cut: [401, 'token_malformed'] };
+
 const server = createServer(async (request, response) => {
   const url = new URL(request.url, 'http://mock');
+  const [, token, behind] = /^\/t\/([^/]+)(\/.*)/.exec(url.pathname) ?? [];
+  if (token) {
+    url.pathname = behind;
+    const refusal = LINKS[token];
+    if (refusal && /^\/(api|live)\//.test(behind)) return problem(response, ...refusal, 'The link opens nothing.');
+  }
   const path = url.pathname.split('/').slice(1).map(decodeURIComponent);
   if (path[0] === 'mock' && request.method === 'POST') return control(response, url, path);
   if (url.pathname.startsWith('/api/v1/') && (await management.answer(request, response, url, path))) return;

@@ -84,6 +84,14 @@ const shots = [
     await page.goto(`${base}/watch/night-market`);
     await page.getByText('Try again', { exact: true }).waitFor({ timeout: 40_000 });
   }],
+  ...['expired', 'early', 'elsewhere', 'changed'].map((token) => [`link-${token}`, async (page) => {
+    await page.goto(`${base}/t/${token}/watch/demo`);
+    await page.waitForTimeout(900);
+  }]),
+  ['link-playing', async (page) => {
+    await page.goto(`${base}/t/any/watch/demo`);
+    await playing(page);
+  }],
   ['not-found', (page) => page.goto(`${base}/nowhere`).then(() => page.waitForTimeout(300))],
   ['embed', async (page) => {
     await page.goto(`${base}/embed/demo`);

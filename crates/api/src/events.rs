@@ -6,7 +6,9 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use access::Grant;
 
 use bytes::{Bytes, BytesMut};
 use event_listener::{Event, EventListener};
@@ -41,6 +43,16 @@ struct Entry {
     /// `None`: the channel was removed; kept so that listeners hear of it.
     view: Option<ChannelView>,
     text: Bytes,
+}
+
+impl Entry {
+    /// What is said of it to a listener: made once for all, and anew for one whose paths stand behind a token.
+    fn text_for(&self, grant: Option<&Grant>) -> Bytes {
+        match (grant, &self.view) {
+            (Some(grant), Some(view)) => event_text("channel", &view.behind(&grant.path_prefix())),
+            _ => self.text.clone(),
+        }
+    }
 }
 
 /// Removed channels that are remembered for slow listeners; more are forgotten, oldest name first.
@@ -107,8 +119,14 @@ impl Board {
         self.changed.notify(usize::MAX);
     }
 
-    /// Opens a stream that begins with a snapshot, unless `max` are open. `only` narrows it to one channel.
-    pub(crate) fn listen(self: &Arc<Self>, only: Option<String>, max: usize) -> Option<EventBody> {
+    /// Opens a stream that begins with a snapshot, unless `max` are open. `only` narrows it to one channel; it ends when
+    /// `grant` does, and its paths stand behind that token.
+    pub(crate) fn listen(
+        self: &Arc<Self>,
+        only: Option<String>,
+        grant: Option<Arc<Grant>>,
+        max: usize,
+    ) -> Option<EventBody> {
         if self.listeners.fetch_add(1, Ordering::Relaxed) >= max {
             self.listeners.fetch_sub(1, Ordering::Relaxed);
             return None;
@@ -118,11 +136,12 @@ impl Board {
             only,
             seen: None,
             waits: None,
-            keep_alive: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
+            keep_alive: Box::pin(tokio::time::sleep(pause(grant.as_deref()))),
+            grant,
         })
     }
 
-    fn snapshot(&self, only: Option<&str>) -> (Bytes, u64) {
+    fn snapshot(&self, only: Option<&str>, grant: Option<&Grant>) -> (Bytes, u64) {
         let state = self.lock();
         let views: Vec<&ChannelView> = state
             .channels
@@ -130,14 +149,19 @@ impl Board {
             .filter_map(|entry| entry.view.as_ref())
             .filter(|view| only.is_none_or(|only| only == view.name))
             .collect();
-        (
-            event_text("snapshot", &serde_json::json!({ "data": views })),
-            state.version,
-        )
+        let text = match grant {
+            None => event_text("snapshot", &serde_json::json!({ "data": views })),
+            Some(grant) => {
+                let prefix = grant.path_prefix();
+                let views: Vec<ChannelView> = views.iter().map(|view| view.behind(&prefix)).collect();
+                event_text("snapshot", &serde_json::json!({ "data": views }))
+            }
+        };
+        (text, state.version)
     }
 
     /// What changed after `seen`: of each channel the latest only. `None`: nothing, and nothing will.
-    fn since(&self, seen: u64, only: Option<&str>) -> Option<(Bytes, u64)> {
+    fn since(&self, seen: u64, only: Option<&str>, grant: Option<&Grant>) -> Option<(Bytes, u64)> {
         let state = self.lock();
         let mut changed: Vec<&Entry> = match only {
             Some(name) => state.channels.get(name).into_iter().collect(),
@@ -145,12 +169,12 @@ impl Board {
         };
         changed.retain(|entry| entry.version > seen);
         let text = match changed[..] {
-            [one] => one.text.clone(),
+            [one] => one.text_for(grant),
             _ => {
                 let mut text = BytesMut::with_capacity(changed.iter().map(|entry| entry.text.len()).sum());
                 changed
                     .iter()
-                    .for_each(|entry| text.extend_from_slice(&entry.text));
+                    .for_each(|entry| text.extend_from_slice(&entry.text_for(grant)));
                 text.freeze()
             }
         };
@@ -177,20 +201,39 @@ pub(crate) struct EventBody {
     seen: Option<u64>,
     waits: Option<EventListener>,
     keep_alive: Pin<Box<Sleep>>,
+    grant: Option<Arc<Grant>>,
+}
+
+/// How long until something must be said, or the grant be looked at again.
+fn pause(grant: Option<&Grant>) -> Duration {
+    let left_s = grant.map_or(u64::MAX, |grant| {
+        grant.claims().expires_at_s.saturating_sub(unix_now_s())
+    });
+    KEEP_ALIVE.min(Duration::from_secs(left_s))
+}
+
+fn unix_now_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 impl EventBody {
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let only = self.only.as_deref();
+        let grant = self.grant.as_deref();
+        if grant.is_some_and(|grant| grant.check_time(unix_now_s()).is_err()) {
+            return Poll::Ready(None);
+        }
         let Some(seen) = self.seen else {
-            let (text, version) = self.board.snapshot(only);
+            let (text, version) = self.board.snapshot(only, grant);
             self.seen = Some(version);
             return Poll::Ready(Some(text));
         };
         loop {
             // Listening before looking: a change in between wakes.
             let listener = self.waits.get_or_insert_with(|| self.board.changed.listen());
-            let Some((text, version)) = self.board.since(self.seen.unwrap_or(seen), only) else {
+            let Some((text, version)) = self.board.since(self.seen.unwrap_or(seen), only, grant) else {
                 return Poll::Ready(None);
             };
             self.seen = Some(version);
@@ -219,7 +262,8 @@ impl Body for EventBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         self.next(cx).map(|text| {
-            self.keep_alive.as_mut().reset(Instant::now() + KEEP_ALIVE);
+            let pause = pause(self.grant.as_deref());
+            self.keep_alive.as_mut().reset(Instant::now() + pause);
             text.map(|text| Ok(Frame::data(text)))
         })
     }

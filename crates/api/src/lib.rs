@@ -4,7 +4,8 @@
 //! that is not media; [`Api::run`] follows the directory's changes and feeds the event streams: a view is serialised once
 //! for all of them, and a listener that is slow gets the latest state of what it missed, never a queue.
 //!
-//! It does not authenticate (nothing here changes anything), and does not serve media (`deliver` does).
+//! It does not authenticate (nothing here changes anything), and does not serve media (`deliver` does). What a path token
+//! opens it shows to requests that carry an `Arc<access::Grant>` among their extensions: the server in front has proved it.
 //!
 //! Specs: RFC 9457 (problems), WHATWG HTML 9.2 (server-sent events), DASH-IF UTCTiming http-iso.
 
@@ -13,9 +14,11 @@ mod pages;
 mod problem;
 mod routes;
 mod time;
+mod tokens;
 mod view;
 
 pub use pages::pages_embedded;
 pub use routes::{Api, ApiOptions, Directory};
 pub use time::rfc3339_utc;
+pub use tokens::{ClaimView, TokenReport, TokenView};
 pub use view::{ChannelState, ChannelView, NoticeView, RenditionKind, RenditionView, Severity};

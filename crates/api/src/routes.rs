@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use access::{Grant, KeyRing, Resource};
+
 use axum::Router;
-use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{Extension, Path, Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use event_listener::EventListener;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
@@ -17,6 +19,7 @@ use crate::events::Board;
 use crate::pages;
 use crate::problem::{Problem, REQUEST_ID, request_id};
 use crate::time::rfc3339_utc;
+use crate::tokens;
 use crate::view::ChannelView;
 
 /// What the API shows; the program implements it.
@@ -26,7 +29,13 @@ pub trait Directory: Send + Sync + 'static {
     /// The channels that everybody may see, in the order to show them.
     fn channels(&self) -> Vec<ChannelView>;
 
-    /// One of them, or one that is not listed but may be watched.
+    /// The channels that only those may see whose token opens them.
+    fn private_channels(&self) -> Vec<ChannelView>;
+
+    /// One channel, private or not: the caller asks for it only on behalf of who may see it.
+    fn any_channel(&self, name: &str) -> Option<ChannelView>;
+
+    /// One channel that everybody may see.
     fn channel(&self, name: &str) -> Option<ChannelView>;
 
     /// Fires when state, renditions or notices of any channel change after this call. Viewer counts need not fire it:
@@ -46,10 +55,12 @@ pub trait Directory: Send + Sync + 'static {
 /// Bounds of the API.
 #[derive(Clone, Debug)]
 pub struct ApiOptions {
-    /// Event streams open at once; more are refused with 503.
+    /// Event streams open at once, those of private channels counted apart; more are refused with 503.
     pub event_streams_max: usize,
     /// The content type of [`Directory::metrics`].
     pub metrics_content_type: &'static str,
+    /// The keys of path tokens, for those who ask why one does not open.
+    pub signing_keys: Arc<KeyRing>,
 }
 
 impl Default for ApiOptions {
@@ -57,6 +68,7 @@ impl Default for ApiOptions {
         Self {
             event_streams_max: 10_000,
             metrics_content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            signing_keys: Arc::default(),
         }
     }
 }
@@ -71,6 +83,8 @@ const REFRESH_MAX: Duration = Duration::from_secs(1);
 pub struct Api {
     pub(crate) directory: Arc<dyn Directory>,
     board: Arc<Board>,
+    /// Of the private channels; only who has a token listens there.
+    private_board: Arc<Board>,
     options: ApiOptions,
 }
 
@@ -85,11 +99,13 @@ impl std::fmt::Debug for Api {
 impl Api {
     /// An API that shows `directory`.
     pub fn new(directory: Arc<dyn Directory>, options: ApiOptions) -> Self {
-        let board = Arc::new(Board::default());
+        let (board, private_board) = (Arc::new(Board::default()), Arc::new(Board::default()));
         board.update(directory.channels());
+        private_board.update(directory.private_channels());
         Self {
             directory,
             board,
+            private_board,
             options,
         }
     }
@@ -99,6 +115,7 @@ impl Api {
         loop {
             let changes = self.directory.changes();
             self.board.update(self.directory.channels());
+            self.private_board.update(self.directory.private_channels());
             let _ = tokio::time::timeout(REFRESH_MAX, changes).await;
             tokio::time::sleep(REFRESH_MIN).await;
         }
@@ -108,6 +125,7 @@ impl Api {
     /// again by themselves.
     pub fn close(&self) {
         self.board.close();
+        self.private_board.close();
     }
 
     /// Everything but media.
@@ -117,6 +135,7 @@ impl Api {
             .route("/api/v1/channels/{name}", get(channel))
             .route("/api/v1/live", get(live))
             .route("/api/v1/time", get(utc_time))
+            .route("/api/v1/tokens/verify", post(verify_token))
             .route("/healthz", get(|| async { plain(StatusCode::OK, "ok\n") }))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
@@ -157,15 +176,15 @@ async fn finish(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// The answer to a CORS preflight: every path here is only read.
+/// The answer to a CORS preflight: of the paths here one takes a POST, which changes nothing.
 fn preflight() -> Response {
-    let methods = "GET, HEAD, OPTIONS";
+    let methods = "GET, HEAD, POST, OPTIONS";
     let headers = [
         (header::ALLOW, methods),
         (header::ACCESS_CONTROL_ALLOW_METHODS, methods),
         (
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "cache-control, last-event-id",
+            "cache-control, content-type, last-event-id",
         ),
         (header::ACCESS_CONTROL_MAX_AGE, "86400"),
     ];
@@ -196,10 +215,18 @@ async fn channels(State(api): State<Api>) -> Response {
 async fn channel(
     State(api): State<Api>,
     name: Result<Path<String>, PathRejection>,
+    grant: Option<Extension<Arc<Grant>>>,
     headers: HeaderMap,
 ) -> Response {
+    let find = |name: &str| match grant.as_ref().and_then(|grant| opens(grant, name)) {
+        Some(grant) => {
+            let view = api.directory.any_channel(name)?;
+            Some(view.behind(&grant.path_prefix()))
+        }
+        None => api.directory.channel(name),
+    };
     // A name that is no UTF-8 is nobody's.
-    match name.ok().and_then(|Path(name)| api.directory.channel(&name)) {
+    match name.ok().and_then(|Path(name)| find(&name)) {
         Some(view) => json(&view),
         None => Problem::new(
             StatusCode::NOT_FOUND,
@@ -210,15 +237,55 @@ async fn channel(
     }
 }
 
+async fn verify_token(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let unread = |rejection: BytesRejection| {
+        let too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
+        let (code, detail) = if too_large {
+            ("body_too_large", "The body is larger than a token can be.")
+        } else {
+            ("body_invalid", "The body could not be read.")
+        };
+        Problem::new(rejection.status(), code, detail)
+    };
+    match body
+        .map_err(unread)
+        .and_then(|body| tokens::verify(&body, &api.options.signing_keys))
+    {
+        Ok(report) => json(&report),
+        Err(problem) => problem.response(&request_id(&headers)),
+    }
+}
+
+/// The grant, if it opens that channel as a whole.
+fn opens<'a>(grant: &'a Arc<Grant>, channel: &str) -> Option<&'a Arc<Grant>> {
+    grant
+        .claims()
+        .scope
+        .covers(&Resource::channel(channel))
+        .then_some(grant)
+}
+
 async fn live(State(api): State<Api>, request: Request) -> Response {
     let only = request
         .uri()
         .query()
         .and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("channel=")));
-    let Some(body) = api
-        .board
-        .listen(only.map(str::to_owned), api.options.event_streams_max)
-    else {
+    let granted = request
+        .extensions()
+        .get::<Arc<Grant>>()
+        .filter(|grant| only.is_some_and(|name| opens(grant, name).is_some()))
+        .cloned();
+    let is_private = granted.is_some() && only.is_some_and(|name| api.directory.channel(name).is_none());
+    let board = if is_private {
+        &api.private_board
+    } else {
+        &api.board
+    };
+    let Some(body) = board.listen(only.map(str::to_owned), granted, api.options.event_streams_max) else {
         let problem = Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "too_many_event_streams",

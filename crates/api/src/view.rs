@@ -48,6 +48,19 @@ impl ChannelView {
     }
 }
 
+impl ChannelView {
+    /// As it is shown to who came with a token: its paths stand behind `prefix`, `/t/TOKEN`.
+    pub(crate) fn behind(&self, prefix: &str) -> Self {
+        let behind = |path: &str| format!("{prefix}{path}");
+        Self {
+            thumbnail: self.thumbnail.as_deref().map(behind),
+            hls: behind(&self.hls),
+            dash: behind(&self.dash),
+            ..self.clone()
+        }
+    }
+}
+
 /// What goes on on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

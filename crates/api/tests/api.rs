@@ -18,6 +18,7 @@ use tower_service::Service;
 #[derive(Default)]
 struct Fake {
     channels: Mutex<Vec<ChannelView>>,
+    private: Mutex<Vec<ChannelView>>,
     changed: Event,
     missing: Mutex<Option<String>>,
 }
@@ -35,6 +36,16 @@ impl Fake {
 impl Directory for Fake {
     fn channels(&self) -> Vec<ChannelView> {
         self.channels.lock().unwrap().clone()
+    }
+
+    fn private_channels(&self) -> Vec<ChannelView> {
+        self.private.lock().unwrap().clone()
+    }
+
+    fn any_channel(&self, name: &str) -> Option<ChannelView> {
+        let mut all = self.channels();
+        all.extend(self.private_channels());
+        all.into_iter().find(|view| view.name == name)
     }
 
     fn channel(&self, name: &str) -> Option<ChannelView> {
@@ -58,6 +69,7 @@ fn setup(options: ApiOptions) -> (Arc<Fake>, Api, Router) {
     let fake = Arc::new(Fake::default());
     fake.set(ChannelView::offline("demo"));
     fake.set(ChannelView::offline("other"));
+    *fake.private.lock().unwrap() = vec![ChannelView::offline("secret"), ChannelView::offline("hidden")];
     let directory: Arc<dyn Directory> = Arc::clone(&fake) as _;
     let api = Api::new(directory, options);
     let router = api.router();
@@ -316,4 +328,180 @@ async fn the_front_page_is_there_with_or_without_the_application() {
     if html.contains("cargo xtask web") {
         assert!(html.contains("/live/demo/master.m3u8"), "{html}");
     }
+}
+
+fn keys() -> (access::SigningKey, Arc<access::KeyRing>) {
+    let key = access::SigningKey::new(access::KeyId::new([1; 5]), b"a secret of the tests");
+    let ring = Arc::new(access::KeyRing::default());
+    ring.replace(vec![key.clone()]);
+    (key, ring)
+}
+
+fn grant(scope: &str, lasts_s: u64) -> (Arc<access::Grant>, Arc<access::KeyRing>) {
+    let (key, ring) = keys();
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let claims = access::Claims {
+        key_id: key.id(),
+        expires_at_s: since.unwrap().as_secs() + lasts_s,
+        not_before_s: None,
+        network: None,
+        scope: access::Scope::of_link(scope).unwrap(),
+    };
+    let grant = access::Grant::open(&key.sign(&claims), &ring).unwrap();
+    (Arc::new(grant), ring)
+}
+
+async fn get_granted(router: &Router, path: &str, grant: &Arc<access::Grant>) -> Response<Body> {
+    let mut request = Request::builder().uri(path).body(Body::empty()).unwrap();
+    request.extensions_mut().insert(Arc::clone(grant));
+    router.clone().call(request).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_grant_shows_its_private_channel_and_no_other() {
+    let (_fake, _api, router) = setup(ApiOptions::default());
+    let (grant, _ring) = grant("/watch/secret", 60);
+    assert_eq!(get(&router, "/api/v1/channels/secret").await.status(), 404);
+    let view = json(get_granted(&router, "/api/v1/channels/secret", &grant).await).await;
+    let hls = format!("/t/{}/live/secret/master.m3u8", grant.token());
+    assert_eq!(
+        (view["name"].as_str(), view["hls"].as_str()),
+        (Some("secret"), Some(&*hls))
+    );
+    let other = get_granted(&router, "/api/v1/channels/hidden", &grant).await;
+    assert_eq!(other.status(), 404);
+    let listed = text(get_granted(&router, "/api/v1/channels", &grant).await).await;
+    assert!(!listed.contains("secret") && !listed.contains("hidden"));
+}
+
+async fn next_event(body: &mut Body) -> Option<String> {
+    let frame = tokio::time::timeout(Duration::from_secs(20), body.frame()).await;
+    let data = frame.expect("an event or the end").transpose().unwrap()?;
+    Some(String::from_utf8(data.into_data().unwrap().to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn event_streams_of_private_channels_need_a_grant_and_end_with_it() {
+    let (fake, api, router) = setup(ApiOptions::default());
+    let running = tokio::spawn(api.clone().run());
+    let path = "/api/v1/live?channel=secret";
+    let (grant, ring) = grant("/watch/secret", 60);
+    let mut open = get(&router, path).await.into_body();
+    assert!(next_event(&mut open).await.unwrap().contains("{\"data\":[]}"));
+    let mut all = get(&router, "/api/v1/live").await.into_body();
+    let snapshot = next_event(&mut all).await.unwrap();
+    assert!(!snapshot.contains("secret") && !snapshot.contains("hidden"));
+
+    let mut granted = get_granted(&router, path, &grant).await.into_body();
+    let snapshot = next_event(&mut granted).await.unwrap();
+    assert!(snapshot.contains("\"name\":\"secret\"") && !snapshot.contains("hidden"));
+    let mut live = ChannelView::offline("secret");
+    live.state = ChannelState::Live;
+    live.thumbnail = Some("/live/secret/thumbnail.jpg?v=1".to_owned());
+    *fake.private.lock().unwrap() = vec![live];
+    fake.changed.notify(usize::MAX);
+    let event = next_event(&mut granted).await.unwrap();
+    assert!(
+        event.starts_with("event: channel\n") && !event.contains("hidden"),
+        "{event}"
+    );
+    let thumbnail = format!("\"/t/{}/live/secret/thumbnail.jpg?v=1\"", grant.token());
+    assert!(event.contains(&thumbnail), "{event}");
+
+    // Its key is revoked: the next thing to say is not said any more.
+    ring.replace(Vec::new());
+    fake.private.lock().unwrap()[0].viewers = 7;
+    fake.changed.notify(usize::MAX);
+    assert_eq!(next_event(&mut granted).await, None);
+    running.abort();
+}
+
+#[tokio::test]
+async fn event_streams_end_when_their_token_expires() {
+    let (_fake, api, router) = setup(ApiOptions::default());
+    let running = tokio::spawn(api.clone().run());
+    let (grant, _ring) = grant("/watch/secret", 1);
+    let mut body = get_granted(&router, "/api/v1/live?channel=secret", &grant)
+        .await
+        .into_body();
+    // At most the snapshot, the board's first look and a sign of life.
+    let mut said = 0;
+    while next_event(&mut body).await.is_some() {
+        said += 1;
+    }
+    assert!(said <= 4, "{said}");
+    running.abort();
+}
+
+async fn verify(router: &Router, body: &str) -> (StatusCode, Value) {
+    let request = Request::post("/api/v1/tokens/verify")
+        .body(Body::from(body.to_owned()))
+        .unwrap();
+    let response = router.clone().call(request).await.unwrap();
+    (response.status(), json(response).await)
+}
+
+#[tokio::test]
+async fn a_token_is_explained_to_anybody() {
+    let (grant, ring) = grant("/watch/secret", 60);
+    let (_fake, _api, router) = setup(ApiOptions {
+        signing_keys: ring,
+        ..ApiOptions::default()
+    });
+    let link = format!("https://h/t/{}/watch/secret", grant.token());
+    let (status, report) = verify(
+        &router,
+        &serde_json::json!({ "token": link, "ip": "192.0.2.1" }).to_string(),
+    )
+    .await;
+    assert_eq!(
+        (status, &report["valid"], &report["code"]),
+        (StatusCode::OK, &true.into(), &Value::Null)
+    );
+    assert_eq!(report["token"]["opens"], "/live/secret/");
+    let question = serde_json::json!({ "token": grant.token(), "path": "/watch/other" });
+    let (_, report) = verify(&router, &question.to_string()).await;
+    assert_eq!(
+        (&report["valid"], &report["code"]),
+        (&false.into(), &"token_path".into())
+    );
+    let claims: Vec<_> = report["claims"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|claim| (claim["claim"].as_str().unwrap(), claim["ok"] == true))
+        .collect();
+    assert_eq!(
+        claims,
+        [
+            ("form", true),
+            ("signature", true),
+            ("expires", true),
+            ("path", false)
+        ]
+    );
+    let (_, report) = verify(&router, "{\"token\":\"x\"}").await;
+    assert_eq!(
+        (&report["token"], &report["code"]),
+        (&Value::Null, &"token_malformed".into())
+    );
+    for body in [
+        "",
+        "[]",
+        "{}",
+        "{\"token\":\"x\",\"ip\":\"here\"}",
+        "{\"token\":\"x\",\"more\":1}",
+    ] {
+        let (status, problem) = verify(&router, body).await;
+        assert_eq!(
+            (status, &problem["code"]),
+            (StatusCode::BAD_REQUEST, &"body_invalid".into()),
+            "{body}"
+        );
+    }
+    let (status, problem) = verify(&router, &" ".repeat(3 << 20)).await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (StatusCode::PAYLOAD_TOO_LARGE, &"body_too_large".into())
+    );
 }

@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use access::KeyRing;
 
 /// Where and how to serve.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +20,8 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// How long answers may be held and cached.
     pub timing: Timing,
+    /// The keys of path tokens; without any, no token opens anything.
+    pub keys: Arc<KeyRing>,
 }
 
 /// PEM files of the server's identity.

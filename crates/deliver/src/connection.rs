@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::config::Limits;
+use crate::grants::Grants;
 use crate::stats::{CloseReason, Shard};
 
 /// What one connection is doing. Written by its own core only; atomics because tasks may, in principle, move.
@@ -18,6 +19,8 @@ use crate::stats::{CloseReason, Shard};
 pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     pub(crate) shard: Arc<Shard>,
+    /// The path tokens it has shown.
+    pub(crate) grants: Grants,
     /// Bytes taken from and given to the socket.
     read_bytes: AtomicU64,
     written_bytes: AtomicU64,
@@ -38,6 +41,7 @@ impl Connection {
         Self {
             peer,
             shard,
+            grants: Grants::default(),
             read_bytes: AtomicU64::new(0),
             written_bytes: AtomicU64::new(0),
             write_blocked: AtomicBool::new(false),

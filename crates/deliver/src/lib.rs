@@ -11,6 +11,9 @@
 //! Titles come from the store: `route` -> `title_answer` -> `body`, which reads an object piece by piece, so that a slow
 //! viewer holds a quarter of a megabyte.
 //!
+//! A path may have a token in front (`/t/TOKEN/live/...`): `grants` proves it once for a connection, and the request goes
+//! on as if it had asked for the plain path, as a [`Viewer::Granted`].
+//!
 //! It does not make media, does not know users (it asks [`Streams`]), and keeps nothing on disk itself.
 //!
 //! Specs: RFC 9110, 9112, 9113 (HTTP), draft-pantos-hls-rfc8216bis 6.2.5 and appendix B, RFC 9457 (problems).
@@ -20,6 +23,7 @@ mod conditional;
 mod config;
 mod connection;
 mod cores;
+mod grants;
 mod headers;
 mod hold;
 mod media_answer;
@@ -38,5 +42,5 @@ pub use config::{Limits, ServerConfig, Timing, TlsFiles};
 pub use cores::{Cores, Shutdown};
 pub use server::{Counters, Server, ServerError};
 pub use stats::{Class, ClassSnapshot, CloseReason, Histogram, HttpSnapshot, HttpStats, LATENCY_BOUNDS_US};
-pub use streams::{FindingTitle, Streams, Thumbnail};
+pub use streams::{FindingTitle, Streams, Thumbnail, Viewer};
 pub use viewers::{SESSION_S, Viewers};

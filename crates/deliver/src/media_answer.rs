@@ -18,12 +18,16 @@ use crate::range::{Ranged, ranged};
 use crate::route::{Directives, LivePath, Object, directives};
 use crate::service::CoreState;
 use crate::stats::Class;
+use crate::streams::Viewer;
 use crate::viewers::Viewers;
 
 /// One media request on its way.
 pub(crate) struct Asked<'a> {
     pub(crate) core: &'a CoreState,
     pub(crate) request: &'a Request<Incoming>,
+    pub(crate) viewer: Viewer,
+    /// The request's path without a token.
+    pub(crate) path: &'a str,
     pub(crate) guard: &'a mut InFlight,
     /// Time spent waiting for media.
     pub(crate) held: &'a mut Option<Duration>,
@@ -44,14 +48,13 @@ impl Object<'_> {
 
 /// The response to a GET or HEAD.
 pub(crate) async fn answer(mut asked: Asked<'_>, path: LivePath<'_>) -> Result<Response<Body>, Problem> {
-    let streams = &asked.core.shared.streams;
-    if !streams.allow_view(path.channel) {
-        return Err(problem::CHANNEL_OFFLINE);
-    }
     if path.object == Object::Thumbnail {
         return asked.thumbnail(path.channel).await;
     }
-    let window = streams.window(path.channel).ok_or(problem::CHANNEL_OFFLINE)?;
+    let streams = &asked.core.shared.streams;
+    let window = streams
+        .window(path.channel, asked.viewer)
+        .ok_or(problem::CHANNEL_OFFLINE)?;
     match path.object {
         Object::Master => {
             asked.mark_viewer(path.channel);
@@ -178,7 +181,7 @@ impl Asked<'_> {
     }
 
     async fn thumbnail(&mut self, channel: &str) -> Result<Response<Body>, Problem> {
-        let picture = self.core.shared.streams.thumbnail(channel);
+        let picture = self.core.shared.streams.thumbnail(channel, self.viewer);
         self.guard.set_waiting(true);
         let picture = tokio::time::timeout(self.core.shared.limits.api_timeout, picture).await;
         self.guard.set_waiting(false);
@@ -309,8 +312,7 @@ impl Asked<'_> {
 
     /// The tag of an immutable object: its name without the channel is as unique as its bytes.
     fn media_etag(&self) -> String {
-        let path = self.request.uri().path();
-        let name = path.splitn(4, '/').nth(3).unwrap_or(path);
+        let name = self.path.splitn(4, '/').nth(3).unwrap_or(self.path);
         let mut tag = String::with_capacity(name.len() + 2);
         tag.push('"');
         tag.push_str(name);

@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use access::Refusal;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
@@ -71,6 +72,9 @@ impl Problem {
             header::CACHE_CONTROL,
             cache.unwrap_or(HeaderValue::from_static("no-store")),
         );
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, crate::headers::WWW_AUTHENTICATE);
+        }
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -119,6 +123,14 @@ problems! {
         "The media asked for did not come within three target durations; the publisher may have stalled.", retry_after(1);
     SHUTTING_DOWN = SERVICE_UNAVAILABLE, "shutting_down", "This server is shutting down; ask again elsewhere.", retry_after(2);
     NO_THUMBNAIL = NOT_FOUND, "thumbnail_not_found", "There is no picture of this channel now.", cached(1);
+    TOKEN_MALFORMED = UNAUTHORIZED, "token_malformed",
+        "This is not a whole token: use the link exactly as it was given.";
+    TOKEN_SIGNATURE = UNAUTHORIZED, "token_signature",
+        "This token was not signed by this server, was changed, or its signing key was revoked.";
+    TOKEN_NOT_YET = UNAUTHORIZED, "token_not_yet", "This token is not valid yet.";
+    TOKEN_EXPIRED = UNAUTHORIZED, "token_expired", "This token has expired: ask for a new link.";
+    TOKEN_IP = FORBIDDEN, "token_ip", "This token is for another network address.";
+    TOKEN_PATH = FORBIDDEN, "token_path", "This token is for something else.";
     METHOD = METHOD_NOT_ALLOWED, "method_not_allowed", "Media is read with GET and HEAD.";
     RANGE = RANGE_NOT_SATISFIABLE, "range_not_satisfiable", "The range begins after the end of this object.";
     BODY_TOO_LARGE = PAYLOAD_TOO_LARGE, "body_too_large", "The request body is larger than this server takes.";
@@ -126,9 +138,33 @@ problems! {
     PANICKED = INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong here; the request id tells the operator where to look.";
 }
 
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Malformed => TOKEN_MALFORMED,
+            Refusal::Signature => TOKEN_SIGNATURE,
+            Refusal::NotYet => TOKEN_NOT_YET,
+            Refusal::Expired => TOKEN_EXPIRED,
+            Refusal::Address => TOKEN_IP,
+            Refusal::Path => TOKEN_PATH,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusals_of_tokens_are_said_in_one_way() {
+        for refusal in Refusal::ALL {
+            let problem = Problem::from(refusal);
+            assert_eq!(
+                (problem.code, problem.detail),
+                (refusal.code(), &*refusal.to_string())
+            );
+        }
+    }
 
     #[test]
     fn codes_are_unique_and_bodies_are_whole() {

@@ -97,7 +97,8 @@ impl Server {
     /// Listens on every address from every core and begins to serve.
     ///
     /// Paths under `/live/` are media; everything else goes to `fallback`, with the peer's [`SocketAddr`] as a request
-    /// extension and the request's id in the header `x-request-id`.
+    /// extension and the request's id in the header `x-request-id`. A token in front of a path is taken off; `fallback`
+    /// finds the `Arc<access::Grant>` among the extensions then.
     ///
     /// # Errors
     /// An address or a certificate cannot be used; nothing is left running then.
@@ -123,6 +124,7 @@ impl Server {
             timing: config.timing,
             started: Instant::now(),
             streams,
+            keys: config.keys,
             viewers: Arc::clone(&counters.viewers),
         });
         let mut server = Self {
@@ -193,6 +195,7 @@ pub(crate) struct Shared {
     pub(crate) timing: crate::config::Timing,
     pub(crate) started: Instant,
     pub(crate) streams: Arc<dyn Streams>,
+    pub(crate) keys: Arc<access::KeyRing>,
     pub(crate) viewers: Arc<Viewers>,
 }
 

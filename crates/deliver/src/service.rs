@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use access::Grant;
 use axum::Router;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::Limited;
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -19,12 +20,14 @@ use tokio::sync::Notify;
 
 use crate::body::{Body, Kind};
 use crate::connection::{Connection, InFlight};
+use crate::grants::{split, unix_now_s};
 use crate::headers;
 use crate::media_answer::{self, Asked};
 use crate::problem::{self, Problem};
 use crate::route::{Route, TitlePath, route};
 use crate::server::Shared;
 use crate::stats::{Class, Shard};
+use crate::streams::Viewer;
 use crate::title_answer;
 
 /// What the connections of one core share.
@@ -95,45 +98,25 @@ pub(crate) fn service(
 async fn handle(core: Arc<CoreState>, mut guard: InFlight, request: Request<Incoming>) -> Response<Body> {
     let started = Instant::now();
     let mut held = None;
-    let (class, mut response) = match route(request.uri().path()) {
-        Route::Live(path) => {
-            let asked = Asked {
-                core: &core,
-                request: &request,
-                guard: &mut guard,
-                held: &mut held,
+    let (class, mut response) = match admit(&core, &guard, &request) {
+        Ok(grant) => {
+            let viewer = if grant.is_some() {
+                Viewer::Granted
+            } else {
+                Viewer::Anyone
             };
-            let class = path.object.class();
-            let response = match *request.method() {
-                Method::GET => media_answer::answer(asked, path)
-                    .await
-                    .unwrap_or_else(|problem| refusal(problem, class)),
-                Method::HEAD => head_only(
-                    media_answer::answer(asked, path)
-                        .await
-                        .unwrap_or_else(|problem| refusal(problem, class)),
-                ),
-                Method::OPTIONS => preflight(),
-                _ => not_allowed(),
-            };
+            let expires_at_s = grant.as_ref().map(|grant| grant.claims().expires_at_s);
+            let (class, mut response) = respond(&core, &mut guard, &mut held, request, viewer, grant).await;
+            if let Some(expires_at_s) = expires_at_s {
+                let left_s = expires_at_s.saturating_sub(unix_now_s());
+                headers::keep_private(response.headers_mut(), left_s);
+            }
             (class, response)
         }
-        Route::Title(path) => {
-            let class = path.object.class();
-            (
-                class,
-                Box::pin(title_response(&core, &request, &mut guard, path)).await,
-            )
-        }
-        Route::NoSuchMedia if *request.method() == Method::OPTIONS => (Class::Other, preflight()),
-        Route::NoSuchMedia => (Class::Other, refusal(problem::NO_SUCH_MEDIA, Class::Other)),
-        Route::Fallback => {
-            let class = fallback_class(request.uri().path());
-            (
-                class,
-                Box::pin(fall_back(&core, &mut guard, request, class)).await,
-            )
-        }
+        Err(problem) => (
+            Class::Other,
+            Box::pin(refuse(&core, &mut guard, request, problem)).await,
+        ),
     };
     let elapsed = started.elapsed();
     core.shard.response(
@@ -146,27 +129,167 @@ async fn handle(core: Arc<CoreState>, mut guard: InFlight, request: Request<Inco
     response
 }
 
+/// What the token in front of the path grants; `None`: there is none. What it does not open is refused before anything is
+/// looked up, so that a refusal says nothing of what there is.
+fn admit(
+    core: &CoreState,
+    guard: &InFlight,
+    request: &Request<Incoming>,
+) -> Result<Option<Arc<Grant>>, Problem> {
+    let uri = request.uri();
+    let Some((token, path)) = split(uri.path()) else {
+        return Ok(None);
+    };
+    // A preflight has no part in the token's rights and shows nothing.
+    if *request.method() == Method::OPTIONS {
+        return Ok(None);
+    }
+    let resource = access::resource(path, uri.query()).ok_or(problem::NO_SUCH_MEDIA)?;
+    let connection = guard.connection();
+    let admitted = connection
+        .grants
+        .admit(&core.shared.keys, token, connection.peer.ip(), &resource);
+    admitted.map(Some).map_err(|refusal| {
+        core.shard.token_refused(refusal);
+        Problem::from(refusal)
+    })
+}
+
+async fn respond(
+    core: &CoreState,
+    guard: &mut InFlight,
+    held: &mut Option<Duration>,
+    request: Request<Incoming>,
+    viewer: Viewer,
+    grant: Option<Arc<Grant>>,
+) -> (Class, Response<Body>) {
+    let whole = request.uri().path();
+    let path = split(whole).map_or(whole, |(_, path)| path);
+    match route(path) {
+        Route::Live(live) => {
+            let asked = Asked {
+                core,
+                request: &request,
+                viewer,
+                path,
+                guard,
+                held,
+            };
+            let class = live.object.class();
+            let response = match *request.method() {
+                Method::GET => media_answer::answer(asked, live)
+                    .await
+                    .unwrap_or_else(|problem| refusal(problem, class)),
+                Method::HEAD => head_only(
+                    media_answer::answer(asked, live)
+                        .await
+                        .unwrap_or_else(|problem| refusal(problem, class)),
+                ),
+                Method::OPTIONS => preflight(),
+                _ => not_allowed(),
+            };
+            (class, response)
+        }
+        Route::Title(title) => {
+            let class = title.object.class();
+            (
+                class,
+                Box::pin(title_response(core, &request, guard, viewer, title)).await,
+            )
+        }
+        Route::NoSuchMedia if *request.method() == Method::OPTIONS => (Class::Other, preflight()),
+        Route::NoSuchMedia => (Class::Other, refusal(problem::NO_SUCH_MEDIA, Class::Other)),
+        Route::Fallback => {
+            let class = fallback_class(path);
+            let mut request = without_token(request);
+            if let Some(grant) = grant {
+                request.extensions_mut().insert(grant);
+            }
+            (class, Box::pin(fall_back(core, guard, request, class)).await)
+        }
+    }
+}
+
+/// The request with the token taken off its path.
+fn without_token(mut request: Request<Incoming>) -> Request<Incoming> {
+    let uri = request.uri();
+    let Some((_, path)) = split(uri.path()) else {
+        return request;
+    };
+    let target = uri
+        .query()
+        .map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = target.try_into().ok();
+    if let Ok(plain) = Uri::from_parts(parts) {
+        *request.uri_mut() = plain;
+    }
+    request
+}
+
+/// Says why a token opens nothing. A browser gets the page, which asks for the reason and says it in its own words.
+async fn refuse(
+    core: &CoreState,
+    guard: &mut InFlight,
+    request: Request<Incoming>,
+    problem: Problem,
+) -> Response<Body> {
+    let is_page = split(request.uri().path()).is_some_and(|(_, path)| {
+        ["/watch/", "/embed/", "/video/"]
+            .iter()
+            .any(|page| path.starts_with(page))
+    });
+    let wants_html = request
+        .headers()
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"));
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if problem.status == StatusCode::NOT_FOUND || !(is_page && wants_html && is_read) {
+        return refusal(problem, Class::Other);
+    }
+    let mut request = without_token(request);
+    request.headers_mut().remove(header::IF_NONE_MATCH);
+    let mut response = fall_back(core, guard, request, Class::Other).await;
+    if response.status() != StatusCode::OK {
+        return refusal(problem, Class::Other);
+    }
+    *response.status_mut() = problem.status;
+    let headers = response.headers_mut();
+    headers.remove(header::ETAG);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if problem.status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, headers::WWW_AUTHENTICATE);
+    }
+    response
+}
+
 /// Titles are asked for less often than live media, and their answers' futures are larger: they are boxed by the caller.
 async fn title_response(
     core: &CoreState,
     request: &Request<Incoming>,
     guard: &mut InFlight,
-    path: TitlePath<'_>,
+    viewer: Viewer,
+    title: TitlePath<'_>,
 ) -> Response<Body> {
-    let class = path.object.class();
+    let class = title.object.class();
     let is_head = *request.method() == Method::HEAD;
     match *request.method() {
         Method::GET | Method::HEAD => {}
         Method::OPTIONS => return preflight(),
         _ => return not_allowed(),
     }
+    let whole = request.uri().path();
     let asked = Asked {
         core,
         request,
+        viewer,
+        path: split(whole).map_or(whole, |(_, path)| path),
         guard,
         held: &mut None,
     };
-    let answered = title_answer::answer(asked, path).await;
+    let answered = title_answer::answer(asked, title).await;
     let response = answered.unwrap_or_else(|problem| refusal(problem, class));
     if is_head { head_only(response) } else { response }
 }

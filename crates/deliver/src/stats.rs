@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use access::Refusal;
+
 /// What a request was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -171,6 +173,7 @@ pub(crate) struct Shard {
     held_now: AtomicI64,
     panics: AtomicU64,
     accept_errors: AtomicU64,
+    token_refusals: [AtomicU64; Refusal::ALL.len()],
 }
 
 impl Shard {
@@ -213,6 +216,10 @@ impl Shard {
         self.panics.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn token_refused(&self, refusal: Refusal) {
+        self.token_refusals[refusal as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn accept_failed(&self) {
         self.accept_errors.fetch_add(1, Ordering::Relaxed);
     }
@@ -249,6 +256,9 @@ impl HttpStats {
                 from.held.add_to(&mut into.held);
             }
             for (into, from) in sum.closed.iter_mut().zip(&shard.closed) {
+                *into += from.load(Ordering::Relaxed);
+            }
+            for (into, from) in sum.token_refusals.iter_mut().zip(&shard.token_refusals) {
                 *into += from.load(Ordering::Relaxed);
             }
             sum.accepted += shard.accepted.load(Ordering::Relaxed);
@@ -307,6 +317,8 @@ pub struct HttpSnapshot {
     pub panics: u64,
     /// `accept` calls that failed, such as for want of file descriptors.
     pub accept_errors: u64,
+    /// Requests whose token was refused, in the order of [`Refusal::ALL`].
+    pub token_refusals: [u64; Refusal::ALL.len()],
 }
 
 impl HttpSnapshot {
@@ -332,6 +344,9 @@ mod tests {
         }
         for (index, reason) in CloseReason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, index);
+        }
+        for (index, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal as usize, index);
         }
     }
 

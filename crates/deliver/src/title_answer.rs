@@ -27,7 +27,7 @@ impl TitleObject<'_> {
 
 /// The response to a GET or HEAD.
 pub(crate) async fn answer(mut asked: Asked<'_>, path: TitlePath<'_>) -> Result<Response<Body>, Problem> {
-    let finding = asked.core.shared.streams.title(path.title);
+    let finding = asked.core.shared.streams.title(path.title, asked.viewer);
     let title = bounded(&mut asked, finding)
         .await?
         .ok_or(problem::TITLE_NOT_FOUND)?;

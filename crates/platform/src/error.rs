@@ -141,6 +141,12 @@ pub enum Error {
         /// The token id asked for.
         token: String,
     },
+    /// No such signing key.
+    #[error("there is no signing key `{key}`; `tidewire signing-key list` shows those there are")]
+    SigningKeyNotFound {
+        /// The id asked for.
+        key: String,
+    },
     /// A named maximum is reached.
     #[error("there are {max} {what} already, which is the maximum; remove some first")]
     TooMany {

@@ -1,4 +1,4 @@
-//! Channels, stream keys, admin tokens and stream records, kept in one SQLite database in the data directory.
+//! Channels, stream keys, admin tokens, signing keys and stream records, kept in one SQLite database in the data directory.
 //!
 //! A shell: it reads files, the clock and the operating system's randomness. It does not know protocols, HTTP or
 //! viewers. One task owns the only writing connection and runs every write in `BEGIN IMMEDIATE`; reads go through a
@@ -7,7 +7,7 @@
 //!
 //! Secrets (stream keys, admin tokens) are 160 random bits, shown once. At rest there is only their HMAC-SHA256 under
 //! a server secret that lies beside the database in a file of mode 0600, so neither the database nor a backup of it
-//! opens a channel.
+//! opens a channel. Signing keys of path tokens are derived from that secret; the database knows only their names.
 //!
 //! The SQL keeps to the dialect that SQLite and PostgreSQL share: `$N` markers, text ids, `BIGINT` milliseconds,
 //! `ON CONFLICT`, JSON as text.
@@ -18,6 +18,7 @@ mod error;
 mod id;
 mod keys;
 mod secret;
+mod signing_keys;
 mod store;
 mod streams;
 mod tokens;
@@ -26,6 +27,7 @@ pub use channels::{CHANNEL_NAME_BYTES_MAX, CHANNELS_MAX, Channel, valid_channel_
 pub use credential::{LABEL_CHARS_MAX, SecretText};
 pub use error::{Error, KeyRefusal};
 pub use keys::{ChannelRef, KEYS_PER_CHANNEL_MAX, KeyInfo, NewKey};
+pub use signing_keys::{SIGNING_KEYS_MAX, SigningKeyInfo};
 pub use store::{BUSY_TIMEOUT, Platform, now_ms};
 pub use streams::{STREAM_RECORDS_MAX, SourceFacts, StreamRecord, StreamState};
 pub use tokens::{ADMIN_TOKENS_MAX, NewToken, TokenInfo};

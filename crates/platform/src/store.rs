@@ -35,7 +35,10 @@ const QUEUED_WRITES_MAX: usize = 256;
 const CHANGE_POLL: Duration = Duration::from_millis(250);
 
 /// The schema, one script a version. Never edit one that was released: add the next.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/sqlite/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/sqlite/0001_first.sql"),
+    include_str!("../migrations/sqlite/0010_signing_keys.sql"),
+];
 
 /// A boxed future that borrows the writing connection.
 pub(crate) type WriteFuture<'c, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'c>>;
@@ -193,6 +196,10 @@ impl Platform {
 
     pub(crate) fn digest(&self, purpose: Purpose, text: &str) -> String {
         self.inner.secret.digest(purpose, text)
+    }
+
+    pub(crate) fn derive(&self, purpose: Purpose, text: &str) -> [u8; 32] {
+        self.inner.secret.derive(purpose, text)
     }
 
     pub(crate) fn readers(&self) -> &SqlitePool {

@@ -615,3 +615,75 @@ fn the_readers_cannot_write() {
         assert!(matches!(platform.fault(refused), Error::ReadOnly { .. }));
     });
 }
+
+#[test]
+fn signing_keys_rotate_and_are_revoked() {
+    let dir = TempDir::new();
+    run(async {
+        let platform = Platform::open(dir.path()).await.unwrap();
+        assert!(platform.signing_keys().await.unwrap().is_empty());
+        let first = platform.current_signing_key().await.unwrap();
+        assert_eq!(
+            platform.current_signing_key().await.unwrap().id(),
+            first.id(),
+            "it is made once"
+        );
+        let second = platform.rotate_signing_key().await.unwrap();
+        let ids = |keys: Vec<access::SigningKey>| -> Vec<String> {
+            keys.iter().map(|key| key.id().to_string()).collect()
+        };
+        let mut valid = ids(platform.signing_keys().await.unwrap());
+        valid.sort();
+        let mut both = vec![first.id().to_string(), second.id.clone()];
+        both.sort();
+        assert_eq!(valid, both);
+        // Another process of the same data directory has the same secrets.
+        let other = Platform::open(dir.path()).await.unwrap();
+        let claims = access::Claims {
+            key_id: first.id(),
+            expires_at_s: 100,
+            not_before_s: None,
+            network: None,
+            scope: access::Scope::of_link("/watch/stage").unwrap(),
+        };
+        let token = first.sign(&claims);
+        let ring = std::sync::Arc::new(access::KeyRing::default());
+        ring.replace(other.signing_keys().await.unwrap());
+        assert!(access::Grant::open(&token, &ring).is_ok());
+        let revoked = other.revoke_signing_key(&first.id().to_string()).await.unwrap();
+        assert!(revoked.revoked_at_ms.is_some());
+        assert_eq!(
+            ids(platform.signing_keys().await.unwrap()),
+            std::slice::from_ref(&second.id)
+        );
+        let gone = platform.revoke_signing_key("sig_0").await;
+        assert!(matches!(gone, Err(Error::SigningKeyNotFound { .. })), "{gone:?}");
+        platform.revoke_signing_key(&second.id).await.unwrap();
+        // With none left, the next link makes one.
+        let third = platform.current_signing_key().await.unwrap().id();
+        assert_eq!(platform.list_signing_keys().await.unwrap().len(), 3);
+        assert_eq!(ids(platform.signing_keys().await.unwrap()), [third.to_string()]);
+    });
+}
+
+#[test]
+fn signing_keys_are_bounded() {
+    let dir = TempDir::new();
+    run(async {
+        let platform = Platform::open(dir.path()).await.unwrap();
+        let mut ids = Vec::new();
+        for _ in 0..SIGNING_KEYS_MAX {
+            ids.push(platform.rotate_signing_key().await.unwrap().id);
+        }
+        let refused = platform.rotate_signing_key().await;
+        assert!(matches!(refused, Err(Error::TooMany { .. })), "{refused:?}");
+        for id in &ids {
+            platform.revoke_signing_key(id).await.unwrap();
+        }
+        for _ in 0..2 {
+            let id = platform.rotate_signing_key().await.unwrap().id;
+            platform.revoke_signing_key(&id).await.unwrap();
+        }
+        assert!(platform.list_signing_keys().await.unwrap().len() as i64 <= SIGNING_KEYS_MAX + 1);
+    });
+}

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::{ChannelState, ChannelView, NoticeView, RenditionKind, RenditionView, Severity};
-use deliver::{FindingTitle, Streams, Thumbnail, Viewers};
+use deliver::{FindingTitle, Streams, Thumbnail, Viewer, Viewers};
 use event_listener::{Event, EventListener};
 use hub::StreamState;
 use live::{Broadcast, Live};
@@ -75,11 +75,19 @@ impl Directory {
         (broadcast.stream.owner() == channel.id).then_some(broadcast)
     }
 
-    /// The broadcast of a channel that everybody may watch.
-    fn open_broadcast(&self, name: &str) -> Option<Arc<Broadcast>> {
+    /// The broadcast of a channel that the viewer may watch.
+    fn broadcast_for(&self, name: &str, viewer: Viewer) -> Option<Arc<Broadcast>> {
         let channels = self.list();
-        let channel = find(&channels, name).filter(|channel| !channel.private)?;
+        let channel = find(&channels, name).filter(|channel| may_watch(channel, viewer))?;
         self.broadcast(channel)
+    }
+
+    fn views(&self, of_private: bool) -> Vec<ChannelView> {
+        self.list()
+            .iter()
+            .filter(|channel| channel.private == of_private)
+            .map(|channel| self.view(channel))
+            .collect()
     }
 
     fn view(&self, channel: &Channel) -> ChannelView {
@@ -107,17 +115,22 @@ impl Directory {
     }
 }
 
+/// Everybody may watch an open channel, whoever came with a token for it also a private one.
+fn may_watch(channel: &Channel, viewer: Viewer) -> bool {
+    !channel.private || viewer == Viewer::Granted
+}
+
 /// The channel of that name in a list as the database sorts it. Asked for every media request.
 fn find<'a>(channels: &'a [Channel], name: &str) -> Option<&'a Channel> {
     let at = channels.binary_search_by(|channel| channel.name.as_str().cmp(name));
     at.ok().and_then(|at| channels.get(at))
 }
 
-/// Whether everybody may watch what was recorded on a channel: the channel is there still, and public now. One that has
-/// taken over the name of a removed one has no part in its recordings.
-fn is_open(channels: &[Channel], recording: &Recording) -> bool {
+/// Whether the viewer may watch what was recorded on a channel: the channel is there still, and open to them now. One that
+/// has taken over the name of a removed one has no part in its recordings.
+fn is_open(channels: &[Channel], recording: &Recording, viewer: Viewer) -> bool {
     find(channels, &recording.channel)
-        .is_some_and(|channel| channel.id == recording.channel_id && !channel.private)
+        .is_some_and(|channel| channel.id == recording.channel_id && may_watch(channel, viewer))
 }
 
 /// What stands for a channel in the metrics, which everybody may read: a private one's name does not, the id that
@@ -183,11 +196,15 @@ fn rendition(info: RenditionInfo) -> RenditionView {
 
 impl api::Directory for Directory {
     fn channels(&self) -> Vec<ChannelView> {
-        self.list()
-            .iter()
-            .filter(|channel| !channel.private)
-            .map(|channel| self.view(channel))
-            .collect()
+        self.views(false)
+    }
+
+    fn private_channels(&self) -> Vec<ChannelView> {
+        self.views(true)
+    }
+
+    fn any_channel(&self, name: &str) -> Option<ChannelView> {
+        self.find(name).map(|channel| self.view(&channel))
     }
 
     fn channel(&self, name: &str) -> Option<ChannelView> {
@@ -229,28 +246,23 @@ impl Directory {
 }
 
 impl Streams for Directory {
-    fn window(&self, channel: &str) -> Option<Arc<LiveWindow>> {
-        self.open_broadcast(channel)
+    fn window(&self, channel: &str, viewer: Viewer) -> Option<Arc<LiveWindow>> {
+        self.broadcast_for(channel, viewer)
             .map(|broadcast| Arc::clone(&broadcast.window))
     }
 
-    fn thumbnail(&self, channel: &str) -> Thumbnail {
-        match self.open_broadcast(channel) {
+    fn thumbnail(&self, channel: &str, viewer: Viewer) -> Thumbnail {
+        match self.broadcast_for(channel, viewer) {
             Some(broadcast) => Box::pin(self.live.thumbnail(broadcast)),
             None => Box::pin(std::future::ready(None)),
         }
     }
 
-    /// Private channels open only to viewer credentials, which do not exist yet.
-    fn allow_view(&self, channel: &str) -> bool {
-        find(&self.list(), channel).is_some_and(|known| !known.private)
-    }
-
-    fn title(&self, id: &str) -> FindingTitle {
+    fn title(&self, id: &str, viewer: Viewer) -> FindingTitle {
         let (store, channels, id) = (self.store.clone(), self.list(), id.to_owned());
         Box::pin(async move {
             let title = store.title(&id).await?;
-            Ok(title.filter(|title| is_open(&channels, title.recording())))
+            Ok(title.filter(|title| is_open(&channels, title.recording(), viewer)))
         })
     }
 }

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use access::Refusal;
 use deliver::{Class, CloseReason, Histogram, HttpStats, LATENCY_BOUNDS_US, Viewers};
 use hub::Repair;
 use ingest::{IngestStats, MediaFault};
@@ -80,8 +81,17 @@ impl Figures {
                 )
             })
             .collect();
+        let refused = Refusal::ALL.into_iter().zip(snapshot.token_refusals);
+        let refused = refused
+            .map(|(refusal, count)| (vec![("code", refusal.code().to_owned())], count))
+            .collect();
         let one = |value: f64| vec![(Vec::new(), value)];
         vec![
+            Family::counter(
+                "tidewire_http_token_refusals",
+                "Requests refused for their path token, by the problem's code.",
+                refused,
+            ),
             Family::counter(
                 "tidewire_http_requests",
                 "Responses by class and status.",

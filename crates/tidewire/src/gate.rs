@@ -1,9 +1,10 @@
-//! Who may publish: stream keys, asked of the database.
+//! Who may publish: stream keys, asked of the database. And whose tokens open private media: signing keys.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::KeyRing;
 use ingest::{AuthorizeFuture, Authorized, Authorizer, LivePublisher, Peer, Refusal, RtmpServer};
 use platform::{KeyRefusal, Platform};
 
@@ -70,6 +71,31 @@ pub(crate) async fn close_withdrawn(platform: Platform, rtmp: Arc<RtmpServer>) {
                 Ok(()) | Err(KeyRefusal::Unavailable(_)) => {}
                 Err(refusal) => send_away(&rtmp, &publisher, &refusal),
             }
+        }
+    }
+}
+
+/// Keeps the signing keys current until the database goes away: a new key's tokens are good, and a revoked one's are not, a
+/// quarter of a second later.
+pub(crate) async fn follow_signing_keys(platform: Platform, keys: Arc<KeyRing>) {
+    let mut changes = match platform.changes().await {
+        Ok(changes) => changes,
+        Err(error) => {
+            tracing::error!(%error, "signed links will not open");
+            return;
+        }
+    };
+    loop {
+        match platform.signing_keys().await {
+            Ok(found) => keys.replace(found),
+            Err(error) => tracing::warn!(%error, "the signing keys could not be read"),
+        }
+        // Too long without a change is no error; the database may have been busy when it was asked.
+        if matches!(
+            tokio::time::timeout(CHECK_EVERY, changes.changed()).await,
+            Ok(Err(_))
+        ) {
+            return;
         }
     }
 }

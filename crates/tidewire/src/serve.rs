@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use access::KeyRing;
 use api::{Api, ApiOptions};
 use deliver::{Cores, Counters, Server, ServerConfig, Shutdown, TlsFiles};
 use hub::Registry;
@@ -89,7 +90,20 @@ async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
     let rtmp = start_rtmp(&config, &cores, &registry, &platform, clock, &ingest_stats)?;
     tokio::spawn(gate::close_withdrawn(platform.clone(), Arc::clone(&rtmp)));
 
-    let (api, http) = start_http(&config, &cores, &live, &platform, &store, ingest_stats)?;
+    let signing_keys = Arc::new(KeyRing::default());
+    tokio::spawn(gate::follow_signing_keys(
+        platform.clone(),
+        Arc::clone(&signing_keys),
+    ));
+
+    let (api, http) = start_http(
+        &config,
+        &cores,
+        &live,
+        (&platform, &store),
+        signing_keys,
+        ingest_stats,
+    )?;
     announce(&config, &http);
     wait_for_signal().await?;
     Ending {
@@ -215,7 +229,8 @@ fn start_http(
     cores: &Cores,
     live: &Arc<Live>,
     platform: &Platform,
-    store: &Store,
+    (platform, store): (&Platform, &Store),
+    signing_keys: Arc<KeyRing>,
     ingest: Arc<IngestStats>,
 ) -> Result<(Api, Server), Exit> {
     let (config, streaming) = (&config.http, &config.streaming);
@@ -244,7 +259,10 @@ fn start_http(
     });
     let api = Api::new(
         Arc::clone(&directory) as Arc<dyn api::Directory>,
-        ApiOptions::default(),
+        ApiOptions {
+            signing_keys: Arc::clone(&signing_keys),
+            ..ApiOptions::default()
+        },
     );
     tokio::spawn(api.clone().run());
     let target_duration_s = u32::try_from(streaming.segment_duration.as_millis().div_ceil(1000)).unwrap_or(2);
@@ -260,6 +278,7 @@ fn start_http(
             target_duration_s,
             ..deliver::Timing::default()
         },
+        keys: signing_keys,
     };
     let server = Server::start(server, cores, directory, api.router(), &counters)
         .map_err(|error| Exit::start(error.to_string()))?;

@@ -1,3 +1,5 @@
+import { tokenPrefix } from './token';
+
 /** The public API's nouns, as `/api/v1` sends them. */
 export type ChannelState = 'offline' | 'starting' | 'live' | 'reconnecting' | 'ended' | 'failed';
 
@@ -51,8 +53,11 @@ export async function readProblem(response: Response): Promise<Problem> {
   };
 }
 
+/** The signed link that the page was opened with does not open the channel, or not any more. */
+export const isLinkProblem = (problem: Problem): boolean => problem.code.startsWith('token_');
+
 /** The channel, or the problem the server named; a network failure rejects. */
 export async function fetchChannel(name: string): Promise<Channel | Problem> {
-  const response = await fetch(`/api/v1/channels/${encodeURIComponent(name)}`);
+  const response = await fetch(`${tokenPrefix()}/api/v1/channels/${encodeURIComponent(name)}`);
   return response.ok ? ((await response.json()) as Channel) : readProblem(response);
 }

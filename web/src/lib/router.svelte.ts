@@ -9,7 +9,9 @@ export type Route =
 function parse(pathname: string): Route {
   let parts: string[];
   try {
-    parts = pathname.split('/').filter(Boolean).map(decodeURIComponent);
+    // A page may lie behind a token: `/t/TOKEN/watch/NAME`.
+    const plain = pathname.replace(/^\/t\/[^/]+(?=\/(watch|embed)\/)/, '');
+    parts = plain.split('/').filter(Boolean).map(decodeURIComponent);
   } catch {
     return { page: 'missing' };
   }

@@ -1,6 +1,7 @@
 import type { Channel } from '../lib/api';
 import { serverNow, syncClock } from '../lib/clock.svelte';
 import { recall, remember } from '../lib/store';
+import { tokenPrefix } from '../lib/token';
 import type { Engine, EngineEvents, EngineFactory, EngineKind, Fault, Rung } from './engine';
 import { bufferAhead, Follower } from './follower';
 import { createHls } from './hls';
@@ -92,7 +93,7 @@ export class PlayerModel {
   /** Binds the element and starts at once; whether the channel is live is found out beside it. */
   attach(video: HTMLVideoElement, name: string): () => void {
     this.#video = video;
-    const base = `/live/${encodeURIComponent(name)}`;
+    const base = `${tokenPrefix()}/live/${encodeURIComponent(name)}`;
     this.#loaded = { hls: `${base}/master.m3u8`, dash: `${base}/manifest.mpd` };
     video.volume = Number(recall('volume') ?? 1);
     video.muted = recall('muted') === 'yes';

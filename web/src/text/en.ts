@@ -60,6 +60,15 @@ export const text = {
     serverLost: 'The server does not answer. The picture goes on as long as it can.',
     rejoin: 'Reconnecting to the picture…',
   },
+  /** What a signed link says that opens nothing, by the problem's code. */
+  link: {
+    token_expired: { title: 'This link has expired', hint: 'Ask whoever gave it to you for a new one.', alarm: true },
+    token_not_yet: { title: 'This link does not open yet', hint: 'Leave this page open: it starts by itself when it is time.', alarm: false },
+    token_ip: { title: 'This link is for another network', hint: 'It opens only from where it was meant for.', alarm: true },
+    token_path: { title: 'This link is for another channel', hint: 'Use it exactly as you got it.', alarm: true },
+    token_signature: { title: 'This link does not open anything', hint: 'It was changed on the way or taken back. Use it exactly as you got it, or ask for a new one.', alarm: true },
+    token_malformed: { title: 'This link is not whole', hint: 'A part of it was lost on the way. Use it exactly as you got it.', alarm: true },
+  } as Record<string, { title: string; hint: string; alarm: boolean }> & Record<'token_malformed', { title: string; hint: string; alarm: boolean }>,
   announce: {
     live: 'Live now.',
     offline: 'The channel is offline.',

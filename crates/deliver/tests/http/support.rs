@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::routing::{get, post};
 use bytes::Bytes;
-use deliver::{Cores, Counters, Limits, Server, ServerConfig, Streams, Thumbnail, Timing, TlsFiles};
+use deliver::{Cores, Counters, Limits, Server, ServerConfig, Streams, Thumbnail, Timing, TlsFiles, Viewer};
 use package::LiveWindow;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -31,18 +31,18 @@ impl Windows {
 }
 
 impl Streams for Windows {
-    fn window(&self, channel: &str) -> Option<Arc<LiveWindow>> {
+    fn window(&self, channel: &str, viewer: Viewer) -> Option<Arc<LiveWindow>> {
         assert_ne!(channel, "panic", "a panic that a test asks for");
+        if channel == "private" && viewer == Viewer::Anyone {
+            return None;
+        }
         self.0.lock().unwrap().get(channel).cloned()
     }
 
-    fn thumbnail(&self, channel: &str) -> Thumbnail {
-        let picture = (channel == "demo").then(|| Bytes::from_static(b"\xff\xd8picture"));
+    fn thumbnail(&self, channel: &str, viewer: Viewer) -> Thumbnail {
+        let has_one = channel == "demo" || channel == "private" && viewer == Viewer::Granted;
+        let picture = has_one.then(|| Bytes::from_static(b"\xff\xd8picture"));
         Box::pin(std::future::ready(picture))
-    }
-
-    fn allow_view(&self, channel: &str) -> bool {
-        channel != "private"
     }
 }
 
@@ -51,6 +51,11 @@ pub(crate) struct Harness {
     pub(crate) counters: Counters,
     pub(crate) server: Server,
     pub(crate) cores: Cores,
+    pub(crate) keys: Arc<access::KeyRing>,
+}
+
+fn signing_key() -> access::SigningKey {
+    access::SigningKey::new(access::KeyId::new([1; 5]), b"a secret of the tests")
 }
 
 impl Harness {
@@ -62,6 +67,8 @@ impl Harness {
         let windows = Arc::new(Windows::default());
         let cores = Cores::start(NonZeroUsize::new(2).unwrap(), "http").unwrap();
         let counters = Counters::new(cores.len(), &limits);
+        let keys = Arc::new(access::KeyRing::default());
+        keys.replace(vec![signing_key()]);
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/http");
         let config = ServerConfig {
             http: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
@@ -72,6 +79,7 @@ impl Harness {
             }),
             limits,
             timing,
+            keys: Arc::clone(&keys),
         };
         let streams: Arc<dyn Streams> = Arc::clone(&windows) as _;
         let server = Server::start(config, &cores, streams, router(), &counters).unwrap();
@@ -80,7 +88,23 @@ impl Harness {
             counters,
             server,
             cores,
+            keys,
         }
+    }
+
+    /// A token for whatever belongs to the path, good for a minute, but for what `change` does to it.
+    pub(crate) fn token(&self, path: &str, change: impl FnOnce(&mut access::Claims)) -> String {
+        let key = signing_key();
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let mut claims = access::Claims {
+            key_id: key.id(),
+            expires_at_s: now_s + 60,
+            not_before_s: None,
+            network: None,
+            scope: access::Scope::of_link(path).unwrap(),
+        };
+        change(&mut claims);
+        key.sign(&claims)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -129,9 +153,27 @@ fn router() -> Router {
     let big = Bytes::from(vec![7; BIG]);
     Router::new()
         .route("/hello", get(|| async { "hello" }))
+        .route("/watch/{name}", get(page))
+        .route("/api/v1/channels/{name}", get(granted))
         .route("/big", get(move || async move { big }))
         .route("/echo", post(|body: Bytes| async move { body }))
         .route("/panic", get(panicking))
+}
+
+async fn page() -> ([(&'static str, &'static str); 3], &'static str) {
+    let headers = [
+        ("cache-control", "no-cache"),
+        ("content-type", "text/html"),
+        ("etag", "\"page\""),
+    ];
+    (headers, "<html>")
+}
+
+/// What the router sees of a request.
+async fn granted(uri: http::Uri, request: axum::extract::Request) -> String {
+    let grant = request.extensions().get::<Arc<access::Grant>>();
+    let scope = grant.map_or("nothing".to_owned(), |grant| grant.claims().scope.to_string());
+    format!("{uri} granted {scope}")
 }
 
 async fn panicking() -> &'static str {

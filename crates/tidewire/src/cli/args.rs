@@ -52,6 +52,14 @@ pub(crate) enum Command {
     /// Make, list and revoke tokens for the API
     #[command(subcommand)]
     Token(Token),
+    /// Make a link that opens a channel, private or not, for a time
+    #[command(
+        after_help = "PATH is a page (/watch/CHANNEL), a playlist or any path of the channel: the link opens the channel with all that\nbelongs to it. A path that lies deeper (/live/CHANNEL/720p/playlist.m3u8) opens its folder only.\n\nExamples:\n  tidewire sign /watch/board --ttl 2h\n  tidewire sign /live/board/master.m3u8 --ttl 30m --ip 203.0.113.0/24\n  tidewire sign /watch/board --ttl 1h --not-before 2026-12-01T18:00:00Z --json"
+    )]
+    Sign(Sign),
+    /// Exchange the keys that sign links
+    #[command(subcommand)]
+    SigningKey(SigningKey),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(Config),
@@ -149,6 +157,22 @@ pub(crate) enum Token {
         #[command(flatten)]
         new: NewToken,
     },
+    /// Say claim by claim why a signed link opens something, or not
+    #[command(
+        after_help = "Exit code 0: it opens what was asked, 1: it does not.\n\nExample:\n  tidewire token verify https://media.example/t/TOKEN/watch/board --ip 203.0.113.7"
+    )]
+    Verify {
+        /// The link, or its token
+        token: String,
+        /// What it should open [default: what the link says]
+        #[arg(long, value_name = "PATH")]
+        path: Option<String>,
+        /// The viewer's address
+        #[arg(long, value_name = "ADDRESS")]
+        ip: Option<std::net::IpAddr>,
+        #[command(flatten)]
+        json: Json,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -169,6 +193,47 @@ pub(crate) enum AdminAction {
     List(Json),
     /// Revoke the admin token with this id
     Revoke {
+        id: String,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sign {
+    /// Path to open: /watch/CHANNEL, /live/CHANNEL/master.m3u8
+    pub(crate) path: String,
+    /// How long the link opens it, from now or from --not-before on: 30m, 12h, 7d
+    #[arg(long, value_name = "TIME", value_parser = parse_expiry)]
+    pub(crate) ttl: std::time::Duration,
+    /// When it begins to: a time from now (30m) or 2026-12-01T18:00:00Z
+    #[arg(long, value_name = "WHEN", value_parser = parse_when)]
+    pub(crate) not_before: Option<When>,
+    /// The only addresses it opens it for: 203.0.113.7, 203.0.113.0/24, 2001:db8::/48
+    #[arg(long, value_name = "ADDRESSES")]
+    pub(crate) ip: Option<access::Network>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// A point of time as it was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// From now.
+    In(std::time::Duration),
+    /// Milliseconds since 1970 (UTC).
+    At(i64),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SigningKey {
+    /// Make a new key, which signs links from now on; links of older keys stay good
+    Rotate(Json),
+    /// List the keys
+    List(Json),
+    /// Revoke a key: every link that it signed stops to open anything
+    Revoke {
+        /// Its id as `signing-key list` shows it
         id: String,
         #[command(flatten)]
         json: Json,
@@ -207,6 +272,13 @@ pub(crate) struct Json {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+fn parse_when(text: &str) -> Result<When, String> {
+    super::output::parse_utc(text)
+        .map(When::At)
+        .or_else(|| crate::config::parse_duration(text).map(When::In))
+        .ok_or_else(|| "give a time from now (30m, 12h) or a date such as 2026-12-01T18:00:00Z".to_owned())
 }
 
 fn parse_expiry(text: &str) -> Result<std::time::Duration, String> {

@@ -72,7 +72,7 @@ pub(super) fn obs(out: &mut Output, config: &ValidatedConfig, key: &str) -> Resu
 }
 
 /// `http://HOST:PORT` of the pages.
-fn page_base(config: &ValidatedConfig) -> Option<String> {
+pub(super) fn page_base(config: &ValidatedConfig) -> Option<String> {
     let tls = config
         .http
         .https

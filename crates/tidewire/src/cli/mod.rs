@@ -5,6 +5,8 @@ mod channel;
 mod key;
 pub(crate) mod output;
 mod settings;
+mod sign;
+mod signing_key;
 mod token;
 
 use std::ffi::OsString;
@@ -52,6 +54,8 @@ fn dispatch(cli: Cli) -> Result<(), Exit> {
         Command::Channel(command) => channel::run(command, &load(&sources)?, &mut out),
         Command::Key(command) => key::run(command, &load(&sources)?, &mut out),
         Command::Token(command) => token::run(command, &load(&sources)?, &mut out),
+        Command::Sign(command) => sign::run(command, &load(&sources)?, &mut out),
+        Command::SigningKey(command) => signing_key::run(command, &load(&sources)?, &mut out),
         Command::Config(command) => settings::run(command, &sources, &mut out),
         Command::Doctor(options) => doctor::run(&load(&sources)?, options.quick, options.json.json, &mut out),
     }

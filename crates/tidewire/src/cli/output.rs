@@ -126,6 +126,35 @@ pub(crate) fn minute(ms: i64) -> String {
     )
 }
 
+/// Milliseconds since 1970 of `2026-12-01T18:00:00Z` (RFC 3339, UTC, whole seconds).
+pub(crate) fn parse_utc(text: &str) -> Option<i64> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let numbers = |text: &str, mark: char, digits: [usize; 3]| -> Option<[i64; 3]> {
+        let mut pieces = text.split(mark);
+        let mut found = [0; 3];
+        for (number, digits) in found.iter_mut().zip(digits) {
+            let piece = pieces.next()?;
+            let is_number = piece.len() == digits && piece.bytes().all(|byte| byte.is_ascii_digit());
+            *number = piece.parse().ok().filter(|_| is_number)?;
+        }
+        pieces.next().is_none().then_some(found)
+    };
+    let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
+    let [hour, minute, second] = numbers(time, ':', [2, 2, 2])?;
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    // The inverse of `civil_date`: what it does not give back is no date.
+    let (year_from_march, month_from_march) = (year - i64::from(month <= 2), (month + 9) % 12);
+    let era = year_from_march.div_euclid(400);
+    let year_of_era = year_from_march.rem_euclid(400);
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = era * 146_097 + day_of_era - 719_468;
+    (civil_date(days) == (year, month, day))
+        .then_some((days * 86_400 + hour * 3600 + minute * 60 + second) * 1000)
+}
+
 /// Year, month and day of a count of days since 1970-01-01, proleptic Gregorian. The year is counted from March, so
 /// that the leap day is its last, in eras of 400 years = 146097 days.
 fn civil_date(days: i64) -> (i64, i64, i64) {
@@ -143,6 +172,24 @@ fn civil_date(days: i64) -> (i64, i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_are_read() {
+        for (text, expected) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2000-02-29T00:00:00Z", Some(951_782_400_000)),
+            ("2026-11-20T18:03:00Z", Some(1_795_197_780_000)),
+            ("2026-02-29T00:00:00Z", None),
+            ("2026-13-01T00:00:00Z", None),
+            ("2026-00-01T00:00:00Z", None),
+            ("2026-12-01T24:00:00Z", None),
+            ("2026-12-01T18:00:00", None),
+            ("2026-12-1T18:00:00Z", None),
+            ("2026-12-01", None),
+        ] {
+            assert_eq!(parse_utc(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn minutes_are_civil_dates() {

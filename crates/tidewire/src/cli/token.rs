@@ -1,5 +1,9 @@
 //! `tidewire token`.
 
+use std::sync::Arc;
+
+use access::KeyRing;
+use api::TokenReport;
 use platform::Platform;
 use serde_json::json;
 
@@ -11,9 +15,25 @@ use crate::config::Loaded;
 use crate::exit::Exit;
 
 pub(crate) fn run(command: args::Token, loaded: &Loaded, out: &mut Output) -> Result<(), Exit> {
-    let args::Token::Admin { action, new } = command;
     block_on(async {
         let platform = Platform::open(&loaded.config.data_dir).await?;
+        let (action, new) = match command {
+            args::Token::Admin { action, new } => (action, new),
+            args::Token::Verify {
+                token,
+                path,
+                ip,
+                json,
+            } => {
+                let keys = Arc::new(KeyRing::default());
+                keys.replace(platform.signing_keys().await?);
+                return verify(
+                    &TokenReport::of(&token, path.as_deref(), ip, &keys),
+                    json.json,
+                    out,
+                );
+            }
+        };
         match action {
             None => create(&platform, new, out).await,
             Some(AdminAction::List(json)) => list(&platform, json.json, out).await,
@@ -26,6 +46,40 @@ pub(crate) fn run(command: args::Token, loaded: &Loaded, out: &mut Output) -> Re
             }
         }
     })?
+}
+
+fn verify(report: &TokenReport, as_json: bool, out: &mut Output) -> Result<(), Exit> {
+    if as_json {
+        out.json(report)?;
+    } else {
+        if let Some(token) = &report.token {
+            let from = token
+                .not_before
+                .as_ref()
+                .map_or_else(String::new, |date| format!("from {date} "));
+            let only = token
+                .ip
+                .as_ref()
+                .map_or_else(String::new, |network| format!(", for {network} only"));
+            out.line(format!(
+                "Opens {} {from}until {}{only}; signed by {}.",
+                token.opens, token.expires_at, token.key_id
+            ))?;
+        }
+        for claim in &report.claims {
+            let verdict = match claim.ok {
+                true => out.tint(Tone::Good, "ok  "),
+                false => out.tint(Tone::Bad, "fail"),
+            };
+            let detail = claim.detail.as_deref().unwrap_or_default();
+            out.line(format!("{verdict}  {:<10}  {detail}", claim.claim).trim_end())?;
+        }
+    }
+    if report.valid {
+        Ok(())
+    } else {
+        Err(Exit::silent(1))
+    }
 }
 
 async fn create(platform: &Platform, new: NewToken, out: &mut Output) -> Result<(), Exit> {

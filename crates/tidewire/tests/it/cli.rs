@@ -19,6 +19,9 @@ fn help() {
         "key add --help",
         "key revoke --help",
         "token admin --help",
+        "token verify --help",
+        "sign --help",
+        "signing-key --help",
         "config --help",
         "config print --help",
         "doctor --help",
@@ -93,6 +96,72 @@ fn admin_tokens() {
         shell.run(command);
     }
     shell.check("tokens");
+}
+
+#[test]
+fn links() {
+    let mut shell = Shell::new();
+    shell.write("tidewire.yaml", LOOPBACK);
+    shell.quiet("channel add board --private");
+    for command in [
+        "signing-key list",
+        "sign /watch/board",
+        "sign /watch/nowhere --ttl 1h",
+        "sign /metrics --ttl 1h",
+        "sign /watch/board --ttl 1h --ip 203.0.113.300",
+        "sign /watch/board --ttl 1h --not-before tomorrow",
+        "sign /watch/board --ttl 1h --not-before 2020-01-01T00:00:00Z",
+        "sign /watch/board --ttl 2h",
+        "sign /live/board/720p/playlist.m3u8 --ttl 2h --not-before 30m --ip 203.0.113.77/24",
+        "signing-key rotate",
+        "signing-key revoke sig_0",
+    ] {
+        shell.run(command);
+    }
+    let made: serde_json::Value =
+        serde_json::from_str(&shell.quiet("signing-key list --json").stdout).unwrap();
+    let first = made[0]["id"].as_str().unwrap().to_owned();
+    shell.run(&format!("signing-key revoke {first}"));
+    shell.run("signing-key list");
+    shell.check("links");
+    let shell = Shell::new();
+    shell.quiet("channel add board");
+    let outcome = shell.quiet("sign /watch/board --ttl 1h --ip 2001:db8::/48 --json");
+    let link: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let token = link["token"].as_str().unwrap();
+    assert_eq!(link["path"], format!("/t/{token}/watch/board"));
+    assert!(
+        link["url"]
+            .as_str()
+            .unwrap()
+            .ends_with(&format!(":8080/t/{token}/watch/board"))
+    );
+    assert_eq!(
+        (link["opens"].as_str(), link["ip"].as_str()),
+        (Some("/live/board/"), Some("2001:db8::/48"))
+    );
+    let verified = shell.quiet(&format!(
+        "token verify {token} --path /watch/board --ip 2001:db8::7"
+    ));
+    assert_eq!(verified.code, 0, "{}", verified.stdout);
+    let refused = shell.quiet(&format!(
+        "token verify /t/{token}/watch/other --ip 192.0.2.1 --json"
+    ));
+    let report: serde_json::Value = serde_json::from_str(&refused.stdout).unwrap();
+    assert_eq!((refused.code, report["code"].as_str()), (1, Some("token_ip")));
+    let failed = shell
+        .quiet(&format!("token verify /t/{token}/watch/other --ip 192.0.2.1"))
+        .stdout;
+    assert!(
+        failed.contains("fail  ip          This token is for another network address."),
+        "{failed}"
+    );
+    assert!(
+        failed.contains("fail  path        This token is for something else."),
+        "{failed}"
+    );
+    assert!(failed.contains("ok    signature\n"), "{failed}");
+    assert!(link["not_before_ms"].is_null() && link["key_id"].as_str().unwrap().starts_with("sig_"));
 }
 
 #[test]

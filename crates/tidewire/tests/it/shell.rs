@@ -175,7 +175,7 @@ impl Drop for Shell {
 
 /// `text` with what differs between runs replaced by something of the same width: the directory, ids, secrets, times.
 fn masked(dir: &Path, text: &str) -> String {
-    let text = text.replace(dir.to_str().unwrap(), "DIR");
+    let text = mask_tokens(&text.replace(dir.to_str().unwrap(), "DIR"));
     let mut masked = String::new();
     let mut word = String::new();
     for c in text.chars().chain(['\0']) {
@@ -192,6 +192,17 @@ fn masked(dir: &Path, text: &str) -> String {
     mask_times(masked)
 }
 
+/// `/t/TOKEN/` for every signed prefix.
+fn mask_tokens(text: &str) -> String {
+    let mut pieces = text.split("/t/");
+    let mut masked = pieces.next().unwrap().to_owned();
+    for piece in pieces {
+        masked.push_str("/t/TOKEN");
+        masked.push_str(&piece[piece.find('/').unwrap()..]);
+    }
+    masked
+}
+
 fn mask_word(word: &str, next: char) -> String {
     let random =
         |prefix: &str, length: usize| word.strip_prefix(prefix).is_some_and(|rest| rest.len() == length);
@@ -199,6 +210,9 @@ fn mask_word(word: &str, next: char) -> String {
         if random(prefix, length) {
             return format!("{prefix}{}", "x".repeat(length));
         }
+    }
+    if random("sig_", 10) {
+        return "sig_xxxxxxxxxx".to_owned();
     }
     let shown = next == '…' || next == '"';
     match word {
