@@ -228,7 +228,6 @@ fn start_http(
     config: &ValidatedConfig,
     cores: &Cores,
     live: &Arc<Live>,
-    platform: &Platform,
     (platform, store): (&Platform, &Store),
     signing_keys: Arc<KeyRing>,
     ingest: Arc<IngestStats>,
