@@ -101,6 +101,43 @@ impl Platform {
             .map_err(|error| self.fault(error))
     }
 
+    /// At most `limit` channels by name, those whose names come after `after`.
+    pub async fn list_channels_after(&self, after: &str, limit: u32) -> Result<Vec<Channel>, Error> {
+        sqlx::query_as(
+            "SELECT id, name, private, created_at FROM channels WHERE name > $1 ORDER BY name LIMIT $2",
+        )
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all(self.readers())
+        .await
+        .map_err(|error| self.fault(error))
+    }
+
+    /// Says whether viewers of a channel need a credential from now on.
+    pub async fn set_channel_private(&self, name: &str, private: bool) -> Result<Channel, Error> {
+        let mut channel = self.channel(name).await?;
+        let id = channel.id.clone();
+        let changed = self
+            .write(move |db| {
+                Box::pin(async move {
+                    Ok(sqlx::query("UPDATE channels SET private = $1 WHERE id = $2")
+                        .bind(private)
+                        .bind(id)
+                        .execute(db)
+                        .await?
+                        .rows_affected())
+                })
+            })
+            .await?;
+        if changed == 0 {
+            return Err(Error::ChannelNotFound {
+                name: name.to_owned(),
+            });
+        }
+        channel.private = private;
+        Ok(channel)
+    }
+
     /// The channel of that name.
     pub async fn channel(&self, name: &str) -> Result<Channel, Error> {
         sqlx::query_as("SELECT id, name, private, created_at FROM channels WHERE name = $1")

@@ -182,6 +182,45 @@ impl Platform {
         Ok(info)
     }
 
+    /// Makes a key that takes the place of the one with this id; both open the channel for `overlap_ms` more, and the old
+    /// one's own expiry stands if it is earlier.
+    pub async fn rotate_key(&self, channel: &str, key_id: &str, overlap_ms: i64) -> Result<NewKey, Error> {
+        let keys = self.list_keys(channel).await?;
+        let old = keys.into_iter().find(|info| info.id == key_id);
+        let old = old.ok_or_else(|| Error::KeyNotFound {
+            channel: channel.to_owned(),
+            key: key_id.to_owned(),
+        })?;
+        let (key, digest) = self.new_key(&old.label, None)?;
+        let (channel, row, now) = (self.channel(channel).await?, key.info.clone(), now_ms());
+        self.write(move |db| {
+            Box::pin(async move {
+                // Two that rotate one key at once: the second finds it as the first has left it, which still opens.
+                let until = now.saturating_add(overlap_ms.max(0));
+                let changed = sqlx::query(
+                    "UPDATE stream_keys SET expires_at = CASE WHEN expires_at < $1 THEN expires_at ELSE $1 END \
+                     WHERE id = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3)",
+                )
+                .bind(until)
+                .bind(&old.id)
+                .bind(now)
+                .execute(&mut *db)
+                .await?
+                .rows_affected();
+                if changed == 0 {
+                    return Err(Error::KeyOver {
+                        channel: channel.name,
+                        key: old.id,
+                    }
+                    .into());
+                }
+                insert_key(db, channel, row, digest).await
+            })
+        })
+        .await?;
+        Ok(key)
+    }
+
     /// Says which channel a publisher's key opens.
     ///
     /// One indexed read of the database and no cache, so that a revoked key is refused at once.

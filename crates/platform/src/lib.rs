@@ -17,6 +17,7 @@ mod credential;
 mod error;
 mod id;
 mod keys;
+mod scopes;
 mod secret;
 mod store;
 mod streams;
@@ -26,6 +27,7 @@ pub use channels::{CHANNEL_NAME_BYTES_MAX, CHANNELS_MAX, Channel, valid_channel_
 pub use credential::{LABEL_CHARS_MAX, SecretText};
 pub use error::{Error, KeyRefusal};
 pub use keys::{ChannelRef, KEYS_PER_CHANNEL_MAX, KeyInfo, NewKey};
+pub use scopes::{Scope, Scopes};
 pub use store::{BUSY_TIMEOUT, Platform, now_ms};
 pub use streams::{STREAM_RECORDS_MAX, SourceFacts, StreamRecord, StreamState};
 pub use tokens::{ADMIN_TOKENS_MAX, NewToken, TokenInfo};

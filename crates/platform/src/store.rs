@@ -35,7 +35,10 @@ const QUEUED_WRITES_MAX: usize = 256;
 const CHANGE_POLL: Duration = Duration::from_millis(250);
 
 /// The schema, one script a version. Never edit one that was released: add the next.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/sqlite/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/sqlite/0001_first.sql"),
+    include_str!("../migrations/sqlite/0002_token_scopes.sql"),
+];
 
 /// A boxed future that borrows the writing connection.
 pub(crate) type WriteFuture<'c, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'c>>;

@@ -92,6 +92,8 @@ pub struct StreamRecord {
     pub id: String,
     /// `ch_...`.
     pub channel_id: String,
+    /// The channel's name.
+    pub channel: String,
     /// Where it is in its life.
     pub state: StreamState,
     /// Milliseconds since 1970 (UTC).
@@ -104,10 +106,22 @@ pub struct StreamRecord {
     pub reason: Option<String>,
 }
 
+/// The columns of a [`StreamRow`], and which rows.
+macro_rules! stream_sql {
+    ($which:literal) => {
+        concat!(
+            "SELECT s.id, s.channel_id, c.name AS channel, s.state, s.started_at, s.ended_at, s.source, s.reason \
+             FROM streams s JOIN channels c ON c.id = s.channel_id ",
+            $which
+        )
+    };
+}
+
 #[derive(FromRow)]
 struct StreamRow {
     id: String,
     channel_id: String,
+    channel: String,
     state: String,
     started_at: i64,
     ended_at: Option<i64>,
@@ -120,6 +134,7 @@ impl From<StreamRow> for StreamRecord {
         Self {
             id: row.id,
             channel_id: row.channel_id,
+            channel: row.channel,
             state: StreamState::parse(&row.state),
             started_at_ms: row.started_at,
             ended_at_ms: row.ended_at,
@@ -188,16 +203,41 @@ impl Platform {
 
     /// The latest streams of a channel, newest first, at most `limit`.
     pub async fn list_streams(&self, channel_id: &str, limit: u32) -> Result<Vec<StreamRecord>, Error> {
-        let rows: Vec<StreamRow> = sqlx::query_as(
-            "SELECT id, channel_id, state, started_at, ended_at, source, reason FROM streams \
-             WHERE channel_id = $1 ORDER BY started_at DESC, id DESC LIMIT $2",
-        )
+        self.list_streams_before(Some(channel_id), None, limit).await
+    }
+
+    /// Streams, of one channel or of all, newest first, at most `limit`: those that began before the one with this start
+    /// and id.
+    pub async fn list_streams_before(
+        &self,
+        channel_id: Option<&str>,
+        before: Option<(i64, &str)>,
+        limit: u32,
+    ) -> Result<Vec<StreamRecord>, Error> {
+        let (started_at, id) = before.unwrap_or((i64::MAX, ""));
+        let rows: Vec<StreamRow> = sqlx::query_as(stream_sql!(
+            "WHERE ($1 IS NULL OR s.channel_id = $1) \
+             AND (s.started_at < $2 OR (s.started_at = $2 AND s.id < $3)) \
+             ORDER BY s.started_at DESC, s.id DESC LIMIT $4"
+        ))
         .bind(channel_id)
+        .bind(started_at)
+        .bind(id)
         .bind(i64::from(limit))
         .fetch_all(self.readers())
         .await
         .map_err(|error| self.fault(error))?;
         Ok(rows.into_iter().map(StreamRecord::from).collect())
+    }
+
+    /// The record of one stream.
+    pub async fn stream_record(&self, id: &str) -> Result<Option<StreamRecord>, Error> {
+        let row: Option<StreamRow> = sqlx::query_as(stream_sql!("WHERE s.id = $1"))
+            .bind(id)
+            .fetch_optional(self.readers())
+            .await
+            .map_err(|error| self.fault(error))?;
+        Ok(row.map(StreamRecord::from))
     }
 
     /// Marks every stream that is not final as failed, and forgets the oldest beyond [`STREAM_RECORDS_MAX`].

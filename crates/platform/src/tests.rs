@@ -180,7 +180,7 @@ fn malformed_and_foreign_keys_are_refused() {
         let platform = Platform::open(dir.path()).await.unwrap();
         let other = Platform::open(other_dir.path()).await.unwrap();
         let (_, foreign) = other.create_channel_with_key("stage", false).await.unwrap();
-        let token = platform.create_admin_token("", None).await.unwrap();
+        let token = platform.create_admin_token("", Scopes::ALL, None).await.unwrap();
         for text in [
             "",
             "tw_",
@@ -231,7 +231,10 @@ fn admin_tokens() {
     let dir = TempDir::new();
     run(async {
         let platform = Platform::open(dir.path()).await.unwrap();
-        let made = platform.create_admin_token("ops", None).await.unwrap();
+        let made = platform
+            .create_admin_token("ops", Scopes::ALL, None)
+            .await
+            .unwrap();
         assert_eq!(
             platform.verify_admin_token(made.token.expose()).await.unwrap(),
             Some(made.info.clone())
@@ -253,9 +256,78 @@ fn admin_tokens() {
         ));
         assert_eq!(platform.list_admin_tokens().await.unwrap().len(), 1);
         assert!(matches!(
-            platform.create_admin_token("a\nb", None).await,
+            platform.create_admin_token("a\nb", Scopes::ALL, None).await,
             Err(Error::InvalidLabel)
         ));
+    });
+}
+
+#[test]
+fn a_rotated_key_opens_until_its_overlap_ends() {
+    let dir = TempDir::new();
+    run(async {
+        let platform = Platform::open(dir.path()).await.unwrap();
+        let (_, first) = platform.create_channel_with_key("stage", false).await.unwrap();
+        let second = platform
+            .rotate_key("stage", &first.info.id, 3_600_000)
+            .await
+            .unwrap();
+        for key in [&first, &second] {
+            platform.authorize_publish(key.stream_key.expose()).await.unwrap();
+        }
+        let listed = platform.list_keys("stage").await.unwrap();
+        let expiry = listed[0].expires_at_ms.unwrap();
+        assert!(
+            (now_ms()..=now_ms() + 3_600_000).contains(&expiry) && listed[1].expires_at_ms.is_none(),
+            "{listed:?}"
+        );
+        // An expiry that is nearer than the overlap stands.
+        let third = platform
+            .rotate_key("stage", &first.info.id, 7_200_000)
+            .await
+            .unwrap();
+        assert_eq!(
+            platform.list_keys("stage").await.unwrap()[0].expires_at_ms,
+            Some(expiry)
+        );
+        // Without overlap the old one is over at once, and cannot be exchanged again.
+        platform.rotate_key("stage", &third.info.id, 0).await.unwrap();
+        let refused = platform.authorize_publish(third.stream_key.expose()).await;
+        assert!(matches!(refused, Err(KeyRefusal::Expired)), "{refused:?}");
+        let again = platform.rotate_key("stage", &third.info.id, 0).await;
+        assert!(matches!(again, Err(Error::KeyOver { .. })), "{again:?}");
+        assert_eq!(platform.list_keys("stage").await.unwrap().len(), 4);
+    });
+}
+
+#[test]
+fn streams_are_listed_newest_first_in_pages() {
+    let dir = TempDir::new();
+    run(async {
+        let platform = Platform::open(dir.path()).await.unwrap();
+        for name in ["a", "b"] {
+            let channel = platform.create_channel(name, false).await.unwrap();
+            for number in 0..3 {
+                let (id, state) = (format!("{name}{number}"), StreamState::Live);
+                platform
+                    .record_stream_state(&channel.id, &id, state, None, None)
+                    .await
+                    .unwrap();
+            }
+        }
+        let (mut seen, mut before): (Vec<StreamRecord>, Option<(i64, String)>) = (Vec::new(), None);
+        loop {
+            let at = before.as_ref().map(|(at, id)| (*at, id.as_str()));
+            let page = platform.list_streams_before(None, at, 4).await.unwrap();
+            let Some(last) = page.last() else { break };
+            before = Some((last.started_at_ms, last.id.clone()));
+            seen.extend(page);
+        }
+        assert_eq!(seen.len(), 6);
+        assert!(seen.is_sorted_by(|one, two| (one.started_at_ms, &one.id) > (two.started_at_ms, &two.id)));
+        let one = platform.stream_record("b1").await.unwrap().unwrap();
+        assert_eq!((one.channel.as_str(), one.state), ("b", StreamState::Live));
+        assert_eq!(platform.stream_record("c1").await.unwrap(), None);
     });
 }
 
@@ -265,7 +337,10 @@ fn secrets_are_nowhere_in_the_files() {
     let secrets = run(async {
         let platform = Platform::open(dir.path()).await.unwrap();
         let (_, key) = platform.create_channel_with_key("stage", false).await.unwrap();
-        let token = platform.create_admin_token("ops", None).await.unwrap();
+        let token = platform
+            .create_admin_token("ops", Scopes::ALL, None)
+            .await
+            .unwrap();
         platform.authorize_publish(key.stream_key.expose()).await.unwrap();
         platform
             .authorize_publish(&key.stream_key.expose().replace(&key.info.prefix, "tw_0000"))

@@ -15,6 +15,7 @@ mod figures;
 mod gate;
 mod limits;
 mod logging;
+mod management;
 mod metrics;
 mod records;
 mod serve;

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use api::{Api, ApiOptions};
+use api::{Api, ApiOptions, PublishPorts};
 use deliver::{Cores, Counters, Server, ServerConfig, Shutdown, TlsFiles};
 use hub::Registry;
 use ingest::{IngestStats, RtmpServer};
@@ -22,6 +22,7 @@ use crate::directory::Directory;
 use crate::exit::Exit;
 use crate::figures::Figures;
 use crate::gate::Gate;
+use crate::management::Management;
 use crate::{encoders, gate, records};
 
 /// How long publishers have to be told and to leave.
@@ -76,10 +77,14 @@ async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
     ));
 
     let ingest_stats = Arc::new(IngestStats::default());
-    let rtmp = start_rtmp(&config, &cores, &registry, &platform, clock, &ingest_stats)?;
+    let (rtmp, rtmp_port) = start_rtmp(&config, &cores, &registry, &platform, clock, &ingest_stats)?;
     tokio::spawn(gate::close_withdrawn(platform.clone(), Arc::clone(&rtmp)));
 
-    let (api, http) = start_http(&config, &cores, &live, &platform, ingest_stats)?;
+    let ports = PublishPorts {
+        rtmp: rtmp_port,
+        ..PublishPorts::default()
+    };
+    let (api, http) = start_http(&config, &cores, &live, &platform, ingest_stats, (&rtmp, ports))?;
     announce(&config, &http);
     wait_for_signal().await?;
     Ending {
@@ -145,7 +150,7 @@ fn start_rtmp(
     platform: &Platform,
     clock: Clock,
     stats: &Arc<IngestStats>,
-) -> Result<Arc<RtmpServer>, Exit> {
+) -> Result<(Arc<RtmpServer>, Option<u16>), Exit> {
     let limits = ingest::Limits {
         connections_max: config.rtmp.connections_max as usize,
         connections_per_address_max: config.rtmp.connections_per_address_max,
@@ -159,7 +164,7 @@ fn start_rtmp(
         Arc::clone(stats),
     );
     let Some(mut address) = config.rtmp.address else {
-        return Ok(server);
+        return Ok((server, None));
     };
     for core in 0..cores.len() {
         let listener = ingest::bind(address, true)
@@ -176,7 +181,7 @@ fn start_rtmp(
         });
     }
     tracing::info!(%address, "RTMP: publish to rtmp://ADDRESS/live with a stream key");
-    Ok(server)
+    Ok((server, Some(address.port())))
 }
 
 fn start_http(
@@ -185,6 +190,7 @@ fn start_http(
     live: &Arc<Live>,
     platform: &Platform,
     ingest: Arc<IngestStats>,
+    (rtmp, ports): (&Arc<RtmpServer>, PublishPorts),
 ) -> Result<(Api, Server), Exit> {
     let (config, streaming) = (&config.http, &config.streaming);
     let limits = deliver::Limits {
@@ -209,6 +215,8 @@ fn start_http(
         Arc::clone(&directory) as Arc<dyn api::Directory>,
         ApiOptions::default(),
     );
+    let management = Management::new(Arc::clone(&directory), Arc::clone(rtmp));
+    let api = api.with_management(platform.clone(), Arc::new(management), ports);
     tokio::spawn(api.clone().run());
     let target_duration_s = u32::try_from(streaming.segment_duration.as_millis().div_ceil(1000)).unwrap_or(2);
     let server = ServerConfig {
