@@ -84,9 +84,11 @@ fn scope_sentence(scope: Scope) -> String {
 
 /// What paths are grouped by: the last fixed part before a parameter, `channels` of `/api/v1/manage/channels/{name}`.
 fn tag(path: &str) -> &str {
-    let mut parts = path.split('/').skip(3);
+    let mut parts = path.trim_start_matches("/api").split('/').skip(2);
     match parts.next() {
         Some("manage") => parts.next().unwrap_or("manage"),
+        // `/stream/start` is another name of `/streams/start`.
+        Some("stream") => "streams",
         Some(part) => part,
         None => "other",
     }

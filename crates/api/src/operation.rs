@@ -149,6 +149,13 @@ impl Draft {
             .refuses(&[problem::PARAMETER_INVALID])
     }
 
+    /// The same, where `after` has a form of its own, a JSON schema.
+    pub(crate) fn paged_by(self, schema: &'static str) -> Self {
+        self.parameter(LIMIT)
+            .parameter(Parameter { schema, ..AFTER })
+            .refuses(&[problem::PARAMETER_INVALID])
+    }
+
     /// Makes something: a retry with the same `Idempotency-Key` does not make it twice.
     pub(crate) fn once(mut self) -> Self {
         self.0.is_once = true;
@@ -179,31 +186,38 @@ impl Draft {
     }
 
     /// Takes JSON, gives JSON.
-    pub(crate) fn takes_json<T, R, F>(mut self, status: StatusCode, handler: fn(Call, T) -> F) -> Operation
+    pub(crate) fn takes_json<T, R, F>(self, status: StatusCode, handler: fn(Call, T) -> F) -> Operation
     where
         T: DeserializeOwned + JsonSchema + 'static,
         R: Serialize + JsonSchema,
         F: Future<Output = Result<R, Problem>> + Send + 'static,
     {
-        self.0.body = Some(schema_of::<T>);
         let bodies = vec![("application/json", Some(schema_of::<R> as SchemaOf))];
+        self.takes::<T>().finish(status, bodies, move |call, body| {
+            let answer = parse(&body).map(|body| handler(call, body));
+            Box::pin(async move { Ok(write_json(status, &answer?.await?)) })
+        })
+    }
+
+    /// Takes JSON, gives nothing.
+    pub(crate) fn takes_empty<T, F>(self, status: StatusCode, handler: fn(Call, T) -> F) -> Operation
+    where
+        T: DeserializeOwned + JsonSchema + 'static,
+        F: Future<Output = Result<(), Problem>> + Send + 'static,
+    {
+        self.takes::<T>().finish(status, Vec::new(), move |call, body| {
+            let answer = parse(&body).map(|body| handler(call, body));
+            Box::pin(async move { answer?.await.map(|()| status.into_response()) })
+        })
+    }
+
+    fn takes<T: JsonSchema>(mut self) -> Self {
+        self.0.body = Some(schema_of::<T>);
         self.refuses(&[
             problem::BODY_INVALID,
             problem::BODY_TOO_LARGE,
             problem::MEDIA_TYPE_UNSUPPORTED,
         ])
-        .finish(status, bodies, move |call, body| {
-            let answer = serde_json::from_slice(&body).map(|body| handler(call, body));
-            Box::pin(async move {
-                let answer = answer.map_err(|error| {
-                    Problem::said(
-                        problem::BODY_INVALID,
-                        format!("The body is not what this path takes: {error}."),
-                    )
-                })?;
-                Ok(write_json(status, &answer.await?))
-            })
-        })
     }
 
     /// Takes nothing, gives nothing.
@@ -247,7 +261,14 @@ pub(crate) fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schem
     generator.subschema_for::<T>()
 }
 
-fn write_json(status: StatusCode, value: &impl Serialize) -> Response {
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| {
+        let detail = format!("The body is not what this path takes: {error}.");
+        Problem::said(problem::BODY_INVALID, detail)
+    })
+}
+
+pub(crate) fn write_json(status: StatusCode, value: &impl Serialize) -> Response {
     let body = serde_json::to_vec(value).unwrap_or_default();
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -64,6 +64,7 @@ kinds! {
     EXPIRY_PAST = BAD_REQUEST, "expiry_past", "The expiry lies in the past.";
     LIMIT_REACHED = CONFLICT, "limit_reached", "There are as many already as there may be; remove some first.";
     KEY_NOT_FOUND = NOT_FOUND, "key_not_found", "The channel has no such key.";
+    KEY_REFUSED = FORBIDDEN, "key_refused", "This stream key opens no channel.";
     KEY_OVER = CONFLICT, "key_over", "The key is revoked or has expired; make a new one instead.";
     STREAM_NOT_FOUND = NOT_FOUND, "stream_not_found", "There is no record of such a stream.";
     STREAM_OVER = CONFLICT, "stream_over", "The stream is over.";

@@ -110,7 +110,7 @@ impl Api {
 
     /// Follows the directory and the streams' figures, and feeds the event streams, until it is dropped. One task runs it.
     pub async fn run(self) {
-        tokio::join!(self.sample(), self.follow());
+        tokio::join!(self.sample(), self.follow_events(), self.follow());
     }
 
     /// Takes the figures of all running streams once a second.
@@ -123,6 +123,12 @@ impl Api {
         loop {
             seconds.tick().await;
             management.history.sample(management.control.running());
+        }
+    }
+
+    async fn follow_events(&self) {
+        if let Some(management) = &self.management {
+            Arc::clone(management).follow_events().await;
         }
     }
 

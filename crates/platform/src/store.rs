@@ -38,6 +38,7 @@ const CHANGE_POLL: Duration = Duration::from_millis(250);
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_first.sql"),
     include_str!("../migrations/sqlite/0002_token_scopes.sql"),
+    include_str!("../migrations/sqlite/0003_events.sql"),
 ];
 
 /// A boxed future that borrows the writing connection.

@@ -5,6 +5,7 @@ use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::error::Error;
+use crate::events::{self, EventType, NewEvent};
 use crate::store::{Failure, Platform, now_ms};
 
 /// Ended streams that are kept; the oldest go when the server starts and, by hundreds, while it runs.
@@ -161,41 +162,53 @@ impl Platform {
         reason: Option<&str>,
     ) -> Result<bool, Error> {
         let (channel, stream) = (channel_id.to_owned(), stream_id.to_owned());
-        let source =
-            source.map(|facts| serde_json::to_string(facts).expect("strings and numbers are always JSON"));
+        let source = source.cloned();
         let reason = reason.map(str::to_owned);
         self.write(move |db| {
             Box::pin(async move {
+                let Some(name) = channel_name(&mut *db, &channel).await? else {
+                    return Err(Error::ChannelNotFound { name: channel }.into());
+                };
+                let before: Option<String> = sqlx::query_scalar("SELECT state FROM streams WHERE id = $1")
+                    .bind(&stream)
+                    .fetch_optional(&mut *db)
+                    .await?;
+                let before = before.map(|word| StreamState::parse(&word));
+                if before.is_some_and(StreamState::is_final) {
+                    return Ok(false);
+                }
                 let now = now_ms();
-                let outcome = sqlx::query(
+                sqlx::query(
                     "INSERT INTO streams (id, channel_id, state, started_at, updated_at, ended_at, source, reason) \
                      VALUES ($1, $2, $3, $4, $4, $5, $6, $7) \
                      ON CONFLICT (id) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at, \
                          ended_at = excluded.ended_at, source = COALESCE(excluded.source, streams.source), \
-                         reason = excluded.reason \
-                     WHERE streams.state NOT IN ('ended', 'failed')",
+                         reason = excluded.reason",
                 )
-                .bind(stream)
+                .bind(&stream)
                 .bind(&channel)
                 .bind(state.as_str())
                 .bind(now)
                 .bind(state.is_final().then_some(now))
-                .bind(source)
-                .bind(reason)
+                .bind(source.as_ref().map(json_text))
+                .bind(&reason)
                 .execute(&mut *db)
-                .await;
-                match outcome {
-                    Err(error) if error.as_database_error().is_some_and(|e| e.is_foreign_key_violation()) => {
-                        Err(Error::ChannelNotFound { name: channel }.into())
-                    }
-                    other => {
-                        let is_changed = other?.rows_affected() > 0;
-                        if is_changed && state.is_final() {
-                            forget_oldest(db, RECORDS_SLACK).await?;
-                        }
-                        Ok(is_changed)
-                    }
+                .await?;
+                let data = serde_json::json!({ "reason": reason, "source": source });
+                for kind in events_of(before, state) {
+                    let event = NewEvent {
+                        kind,
+                        channel: name.clone(),
+                        channel_id: channel.clone(),
+                        stream_id: Some(stream.clone()),
+                        data: data.clone(),
+                    };
+                    events::append(&mut *db, event).await?;
                 }
+                if state.is_final() {
+                    forget_oldest(db, RECORDS_SLACK).await?;
+                }
+                Ok(true)
             })
         })
         .await
@@ -247,20 +260,65 @@ impl Platform {
         let reason = reason.to_owned();
         self.write(move |db| {
             Box::pin(async move {
+                let open: Vec<(String, String, String)> = sqlx::query_as(
+                    "SELECT s.id, s.channel_id, c.name FROM streams s JOIN channels c ON c.id = s.channel_id \
+                     WHERE s.state NOT IN ('ended', 'failed') ORDER BY s.started_at, s.id",
+                )
+                .fetch_all(&mut *db)
+                .await?;
                 let failed = sqlx::query(
                     "UPDATE streams SET state = 'failed', reason = $1, ended_at = updated_at \
                      WHERE state NOT IN ('ended', 'failed')",
                 )
-                .bind(reason)
+                .bind(&reason)
                 .execute(&mut *db)
                 .await?
                 .rows_affected();
+                for (stream, channel_id, channel) in open {
+                    let event = NewEvent {
+                        kind: EventType::StreamFailed,
+                        channel,
+                        channel_id,
+                        stream_id: Some(stream),
+                        data: serde_json::json!({ "reason": reason, "source": null }),
+                    };
+                    events::append(&mut *db, event).await?;
+                }
                 forget_oldest(db, 0).await?;
                 Ok(failed)
             })
         })
         .await
     }
+}
+
+async fn channel_name(db: &mut SqliteConnection, id: &str) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar("SELECT name FROM channels WHERE id = $1")
+        .bind(id)
+        .fetch_optional(db)
+        .await
+}
+
+fn json_text(facts: &SourceFacts) -> String {
+    serde_json::to_string(facts).expect("strings and numbers are always JSON")
+}
+
+/// What is said when a stream gets into a state. A stream that is seen for the first time has begun, whatever it is by now.
+fn events_of(before: Option<StreamState>, state: StreamState) -> Vec<EventType> {
+    let mut kinds = Vec::new();
+    if before.is_none() {
+        kinds.push(EventType::StreamStarted);
+    }
+    if before != Some(state) {
+        kinds.extend(match state {
+            StreamState::Starting => None,
+            StreamState::Live => Some(EventType::StreamLive),
+            StreamState::Reconnecting => Some(EventType::StreamReconnecting),
+            StreamState::Ended => Some(EventType::StreamEnded),
+            StreamState::Failed => Some(EventType::StreamFailed),
+        });
+    }
+    kinds
 }
 
 /// Forgets the oldest ended streams if there are more than `slack` beyond the maximum.

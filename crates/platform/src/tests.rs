@@ -301,6 +301,111 @@ fn a_rotated_key_opens_until_its_overlap_ends() {
 }
 
 #[test]
+fn changes_are_events_of_the_same_transaction() {
+    let dir = TempDir::new();
+    run(async {
+        let platform = Platform::open(dir.path()).await.unwrap();
+        let (channel, key) = platform.create_channel_with_key("stage", false).await.unwrap();
+        // What is refused leaves no event.
+        platform.create_channel("stage", false).await.unwrap_err();
+        platform.set_channel_private("stage", true).await.unwrap();
+        platform.set_channel_private("stage", true).await.unwrap();
+        for state in [
+            StreamState::Live,
+            StreamState::Live,
+            StreamState::Reconnecting,
+            StreamState::Ended,
+            StreamState::Live,
+        ] {
+            platform
+                .record_stream_state(&channel.id, "one", state, None, None)
+                .await
+                .unwrap();
+        }
+        for _ in 0..2 {
+            platform.revoke_key("stage", &key.info.id).await.unwrap();
+        }
+        platform.remove_channel("stage").await.unwrap();
+        let all = platform
+            .list_events_after(0, &EventFilter::default(), 100)
+            .await
+            .unwrap();
+        let kinds: Vec<&str> = all.iter().map(|event| event.kind.as_str()).collect();
+        let expected = [
+            "channel.created",
+            "key.created",
+            "channel.changed",
+            "stream.started",
+            "stream.live",
+            "stream.reconnecting",
+            "stream.ended",
+            "key.revoked",
+            "channel.removed",
+        ];
+        assert_eq!(kinds, expected);
+        assert!(all.iter().zip(1..).all(|(event, seq)| event.seq == seq));
+        assert!(all.iter().all(|event| event_seq(&event.id) == Some(event.seq)));
+        assert!(all.is_sorted_by(|one, two| one.id < two.id));
+        let of_keys = EventFilter {
+            kind: Some(EventType::KeyRevoked),
+            channel: Some("stage".to_owned()),
+        };
+        let found = platform.list_events_before(i64::MAX, &of_keys, 9).await.unwrap();
+        assert_eq!((found.len(), found[0].seq), (1, 8));
+        assert!(!found[0].data.to_string().contains(key.stream_key.expose()));
+        assert_eq!(platform.newest_event_seq().await.unwrap(), 9);
+    });
+}
+
+#[test]
+fn a_crash_is_an_event_and_old_events_go() {
+    let dir = TempDir::new();
+    run(async {
+        let first = Platform::open(dir.path()).await.unwrap();
+        let channel = first.create_channel("stage", false).await.unwrap();
+        first
+            .record_stream_state(&channel.id, "one", StreamState::Live, None, None)
+            .await
+            .unwrap();
+        let server = Platform::open_server(dir.path()).await.unwrap();
+        let newest = server
+            .list_events_before(i64::MAX, &EventFilter::default(), 1)
+            .await
+            .unwrap();
+        assert_eq!(
+            (newest[0].kind.as_str(), newest[0].stream_id.as_deref()),
+            ("stream.failed", Some("one"))
+        );
+        // As if a month had gone by since.
+        server
+            .write(|db| {
+                Box::pin(async move {
+                    sqlx::query("UPDATE events SET at = at - $1")
+                        .bind(EVENTS_KEPT_MS)
+                        .execute(db)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
+            .unwrap();
+        let event = NewEvent {
+            kind: EventType::HealthChanged,
+            channel: "stage".to_owned(),
+            channel_id: channel.id,
+            stream_id: None,
+            data: serde_json::Value::Null,
+        };
+        server.record_events(vec![event; 300]).await.unwrap();
+        let left = server
+            .list_events_after(0, &EventFilter::default(), 1000)
+            .await
+            .unwrap();
+        assert_eq!((left.len(), left[0].seq), (300, 5));
+    });
+}
+
+#[test]
 fn streams_are_listed_newest_first_in_pages() {
     let dir = TempDir::new();
     run(async {

@@ -13,6 +13,7 @@ mod encoders;
 mod exit;
 mod figures;
 mod gate;
+mod happenings;
 mod limits;
 mod logging;
 mod management;

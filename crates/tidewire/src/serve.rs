@@ -23,7 +23,7 @@ use crate::exit::Exit;
 use crate::figures::Figures;
 use crate::gate::Gate;
 use crate::management::Management;
-use crate::{encoders, gate, records};
+use crate::{encoders, gate, happenings, records};
 
 /// How long publishers have to be told and to leave.
 const PUBLISHERS_LEAVE: Duration = Duration::from_secs(2);
@@ -70,11 +70,11 @@ async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
     );
     tokio::spawn(Arc::clone(&live).run());
     let last_record = Shutdown::new();
-    let recording = tokio::spawn(records::record(
-        Arc::clone(&registry),
-        platform.clone(),
-        last_record.clone(),
-    ));
+    let states = records::record(Arc::clone(&registry), platform.clone(), last_record.clone());
+    let telling = happenings::tell(Arc::clone(&live), platform.clone(), last_record.clone());
+    let recording = tokio::spawn(async {
+        tokio::join!(states, telling);
+    });
 
     let ingest_stats = Arc::new(IngestStats::default());
     let (rtmp, rtmp_port) = start_rtmp(&config, &cores, &registry, &platform, clock, &ingest_stats)?;

@@ -1,18 +1,21 @@
-//! What needs a token: channels, keys, tokens, streams and their figures.
+//! What needs a token: channels, keys, tokens, streams and their figures, events.
 //!
 //! Every operation is called with a bearer token in a header of its own, which no browser adds by itself: there is no cookie
 //! for a foreign page to ride on.
 
 mod account;
 mod channels;
+mod events;
 mod history;
 mod keys;
+mod publish;
 mod streams;
 mod views;
 
 use std::sync::Arc;
 
 use platform::{Channel, Platform};
+use tokio::sync::watch;
 
 use crate::idempotency::Answers;
 use crate::operation::Operation;
@@ -59,6 +62,8 @@ pub(crate) struct Management {
     pub(crate) once: Arc<Answers>,
     pub(crate) desk: Desk,
     pub(crate) history: Arc<History>,
+    /// Sequence number of the newest event that is known.
+    pub(crate) newest_event: watch::Sender<i64>,
 }
 
 impl Management {
@@ -70,6 +75,7 @@ impl Management {
             once: Arc::default(),
             desk: Desk::default(),
             history: Arc::default(),
+            newest_event: watch::Sender::new(0),
         }
     }
 }
@@ -81,6 +87,8 @@ pub(crate) fn operations() -> Vec<Operation> {
         channels::operations(),
         keys::operations(),
         streams::operations(),
+        events::operations(),
+        publish::operations(),
     ]
     .concat()
 }

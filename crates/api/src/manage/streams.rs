@@ -18,7 +18,7 @@ pub(super) fn operations() -> Vec<Operation> {
     vec![
         operation(Method::GET, "/api/v1/streams", "listStreams", "List the streams that run and that ran, newest first")
             .scope(Scope::Read)
-            .paged()
+            .paged_by(r#"{"type":"string","pattern":"^[0-9]{1,15}[.][0-9a-z]+$"}"#)
             .parameter(query("channel", "Only those of the channel of this name."))
             .refuses(&[problem::CHANNEL_NOT_FOUND])
             .json(StatusCode::OK, list),
@@ -106,20 +106,25 @@ fn parse_cursor(text: &str) -> Result<(i64, &str), Problem> {
         })
 }
 
-async fn record(call: &Call) -> Result<StreamRecord, Problem> {
-    let record = call.managed().platform.stream_record(call.part("id")).await?;
+async fn record(call: &Call, id: &str) -> Result<StreamRecord, Problem> {
+    let record = call.managed().platform.stream_record(id).await?;
     record.ok_or_else(|| problem::STREAM_NOT_FOUND.into())
 }
 
 async fn show(call: Call) -> Result<StreamView, Problem> {
-    Ok(view(call.managed(), record(&call).await?))
+    Ok(view(call.managed(), record(&call, call.part("id")).await?))
 }
 
 async fn stop(call: Call) -> Result<(), Problem> {
-    if call.managed().control.stop(call.part("id")) {
+    stop_stream(&call, call.part("id")).await
+}
+
+/// Ends a stream that runs; says of another one whether it ever ran.
+pub(super) async fn stop_stream(call: &Call, id: &str) -> Result<(), Problem> {
+    if call.managed().control.stop(id) {
         return Ok(());
     }
-    record(&call).await?;
+    record(call, id).await?;
     Err(problem::STREAM_OVER.into())
 }
 
@@ -127,14 +132,14 @@ async fn stats(call: Call) -> Result<StreamStats, Problem> {
     if let Some(stats) = call.managed().control.stats(call.part("id")) {
         return Ok(stats);
     }
-    record(&call).await?;
+    record(&call, call.part("id")).await?;
     Err(problem::STREAM_OVER.into())
 }
 
 async fn follow(call: Call) -> Result<Response, Problem> {
     let (management, id) = (call.managed(), call.part("id").to_owned());
     if management.control.stats(&id).is_none() {
-        record(&call).await?;
+        record(&call, call.part("id")).await?;
         return Err(problem::STREAM_OVER.into());
     }
     let history = Arc::clone(&management.history);

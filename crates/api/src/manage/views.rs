@@ -1,12 +1,12 @@
 //! What management takes and gives. The document is made from these types and their comments.
 
-use platform::{KeyInfo, Scope, TokenInfo};
+use platform::{Event, KeyInfo, Scope, TokenInfo};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::problem::{self, Problem};
 use crate::time::{parse_rfc3339_ms, rfc3339_ms};
-use crate::view::{ChannelView, NoticeView};
+use crate::view::{ChannelState, ChannelView, NoticeView};
 
 /// One page of a list.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -441,4 +441,89 @@ pub struct RenditionStats {
     pub height: Option<u32>,
     /// Pictures a second; null for audio or if unknown.
     pub frame_rate: Option<f64>,
+}
+
+/// Something that happened.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Event")]
+pub(crate) struct EventView {
+    /// `evt_` and 21 characters; ids sort as things happened.
+    pub(crate) id: String,
+    /// What happened.
+    #[serde(rename = "type")]
+    #[schemars(with = "EventName")]
+    pub(crate) kind: String,
+    /// When.
+    #[schemars(extend("format" = "date-time"))]
+    pub(crate) at: String,
+    /// Name of the channel.
+    pub(crate) channel: String,
+    /// Its lasting id.
+    pub(crate) channel_id: String,
+    /// The stream, if it is about one.
+    pub(crate) stream_id: Option<String>,
+    /// What there is to say, by type: `reason` and `source` of a stream, `name` of a rendition, `notices`, `key_id` and
+    /// `label` of a key, `private` of a channel, `protocol` and `encoder` of a publisher.
+    pub(crate) data: serde_json::Value,
+}
+
+impl From<Event> for EventView {
+    fn from(event: Event) -> Self {
+        Self {
+            id: event.id,
+            kind: event.kind,
+            at: rfc3339_ms(event.at_ms),
+            channel: event.channel,
+            channel_id: event.channel_id,
+            stream_id: event.stream_id,
+            data: event.data,
+        }
+    }
+}
+
+/// The types of events.
+pub(crate) struct EventName;
+
+impl JsonSchema for EventName {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "EventName".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let names = platform::EventType::ALL.map(platform::EventType::as_str);
+        schemars::json_schema!({ "type": "string", "description": "What happened.", "enum": names })
+    }
+}
+
+/// Which key.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Start {
+    /// The whole key, as it was shown when it was made.
+    pub(crate) stream_key: String,
+}
+
+/// Where to publish and where to watch.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Started {
+    /// Name of the channel that the key opens.
+    pub(crate) channel: String,
+    /// What goes on there.
+    pub(crate) state: ChannelState,
+    /// The RTMP server for the encoder, which needs the key beside it; null: RTMP is off.
+    pub(crate) publish_url: Option<String>,
+    /// Path of the HLS multivariant playlist.
+    pub(crate) hls: String,
+    /// Path of the DASH manifest.
+    pub(crate) dash: String,
+    /// Id of the current stream.
+    pub(crate) stream_id: Option<String>,
+}
+
+/// Which stream.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Stop {
+    /// Its id.
+    pub(crate) stream_id: String,
 }

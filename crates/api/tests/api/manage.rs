@@ -72,6 +72,7 @@ pub(crate) struct Office {
     dir: PathBuf,
     pub(crate) platform: Platform,
     pub(crate) control: Arc<FakeControl>,
+    directory: Arc<Fake>,
     pub(crate) api: Api,
     pub(crate) router: Router,
     admin: String,
@@ -85,17 +86,17 @@ impl Office {
         let _ = std::fs::remove_dir_all(&dir);
         let platform = Platform::open(&dir).await.unwrap();
         let control = Arc::new(FakeControl::default());
-        let fake = Fake::default();
+        let fake = Arc::new(Fake::default());
         fake.set(ChannelView::offline("demo"));
         let ports = PublishPorts {
             rtmp: Some(1935),
             ..PublishPorts::default()
         };
-        let api = Api::new(Arc::new(fake), ApiOptions::default()).with_management(
-            platform.clone(),
-            Arc::clone(&control) as Arc<dyn Control>,
-            ports,
-        );
+        let api = Api::new(
+            Arc::clone(&fake) as Arc<dyn api::Directory>,
+            ApiOptions::default(),
+        )
+        .with_management(platform.clone(), Arc::clone(&control) as Arc<dyn Control>, ports);
         let admin = platform
             .create_admin_token("test", Scopes::ALL, None)
             .await
@@ -104,6 +105,7 @@ impl Office {
             dir,
             platform,
             control,
+            directory: fake,
             router: api.router(),
             api,
             admin: admin.token.expose().to_owned(),
@@ -517,4 +519,164 @@ async fn figures_are_followed_with_their_history_until_the_end() {
         .await;
     office.api.close();
     assert!(response.into_body().collect().await.is_ok());
+}
+
+#[tokio::test]
+async fn events_are_listed_both_ways_and_by_kind() {
+    let office = Office::new().await;
+    for name in ["a", "b", "c"] {
+        office
+            .platform
+            .create_channel_with_key(name, false)
+            .await
+            .unwrap();
+    }
+    let types = |page: &Value| -> Vec<String> {
+        let events = page["data"].as_array().unwrap().iter();
+        events
+            .map(|event| {
+                format!(
+                    "{} {}",
+                    event["type"].as_str().unwrap(),
+                    event["channel"].as_str().unwrap()
+                )
+            })
+            .collect()
+    };
+    let (_, page) = office.ask("GET", "/api/v1/events?limit=2", None).await;
+    assert_eq!(types(&page), ["channel.created a", "key.created a"]);
+    let next = page["next"].as_str().unwrap();
+    let (_, page) = office
+        .ask(
+            "GET",
+            &format!("/api/v1/events?after={next}&type=key.created"),
+            None,
+        )
+        .await;
+    assert_eq!(
+        (types(&page), &page["next"]),
+        (
+            vec!["key.created b".to_owned(), "key.created c".to_owned()],
+            &Value::Null
+        )
+    );
+    let (_, page) = office
+        .ask("GET", "/api/v1/events?order=desc&limit=3&channel=b", None)
+        .await;
+    assert_eq!(types(&page), ["key.created b", "channel.created b"]);
+    for query in ["after=evt_x", "type=stream", "order=up", "limit=0"] {
+        let (status, problem) = office.ask("GET", &format!("/api/v1/events?{query}"), None).await;
+        assert_eq!(
+            (status, problem["code"].as_str()),
+            (400, Some("parameter_invalid")),
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_event_stream_goes_on_behind_the_last_event() {
+    let office = Office::new().await;
+    office.platform.create_channel("a", false).await.unwrap();
+    let running = tokio::spawn(office.api.clone().run());
+    let (_, page) = office.ask("GET", "/api/v1/events", None).await;
+    let first = page["data"][0]["id"].as_str().unwrap();
+    let read = async |headers: &[(&str, &str)], until: &str| {
+        let path = "/api/v1/events";
+        let response = office
+            .send_with(Some(&office.admin), "GET", path, None, headers)
+            .await;
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        let mut body = response.into_body();
+        let mut text = String::new();
+        while !text.contains(until) {
+            let frame = body.frame().await.unwrap().unwrap();
+            text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+            if text.contains(": following") && !text.contains("evt_") {
+                // It begins now: what is made from here on comes.
+                let _ = office.platform.create_channel("b", false).await;
+            }
+        }
+        text
+    };
+    let sse = ("accept", "text/event-stream");
+    let text = read(&[sse], "\"channel\":\"b\"").await;
+    assert!(!text.contains(first), "only what is new: {text}");
+    assert!(
+        text.contains("event: channel.created\ndata: {\"id\":\"evt_"),
+        "{text}"
+    );
+    let text = read(
+        &[sse, ("last-event-id", "evt_000000000000000000000")],
+        "\"channel\":\"b\"",
+    )
+    .await;
+    assert_eq!(text.matches(&format!("id: {first}\n")).count(), 1, "{text}");
+    let text = read(&[sse, ("last-event-id", first)], "\"channel\":\"b\"").await;
+    assert!(!text.contains(first), "{text}");
+    running.abort();
+}
+
+#[tokio::test]
+async fn streams_start_by_key_and_stop_by_id_under_both_names() {
+    let office = Office::new().await;
+    let (channel, key) = office
+        .platform
+        .create_channel_with_key("demo", false)
+        .await
+        .unwrap();
+    for path in ["/v1/streams/start", "/api/v1/stream/start"] {
+        let (status, started) = office
+            .ask(
+                "POST",
+                path,
+                Some(json!({ "stream_key": key.stream_key.expose() })),
+            )
+            .await;
+        assert_eq!(
+            (status, &started["channel"], &started["state"]),
+            (200, &json!("demo"), &json!("offline"))
+        );
+        assert_eq!(started["publish_url"], "rtmp://example.org:1935/live");
+        let (status, problem) = office
+            .ask("POST", path, Some(json!({ "stream_key": "tw_0" })))
+            .await;
+        assert_eq!((status, problem["code"].as_str()), (403, Some("key_refused")));
+    }
+    // Asking is not publishing.
+    assert_eq!(
+        office.platform.list_keys("demo").await.unwrap()[0].used_at_ms,
+        None
+    );
+    for (path, id) in [("/v1/streams/stop", "one"), ("/api/v1/stream/stop", "two")] {
+        office
+            .platform
+            .record_stream_state(&channel.id, id, StreamState::Live, None, None)
+            .await
+            .unwrap();
+        office
+            .control
+            .running
+            .lock()
+            .unwrap()
+            .push((id.to_owned(), stats(0)));
+        let body = json!({ "stream_id": id });
+        assert_eq!(office.ask("POST", path, Some(body.clone())).await.0, 202);
+        assert_eq!(office.ask("POST", path, Some(body)).await.0, 409);
+    }
+    // The directory says what can be watched: nothing of a stream that is not on its channel now.
+    assert_eq!(
+        office.ask("GET", "/v1/streams/one/manifest.m3u8", None).await.0,
+        404
+    );
+    let mut view = ChannelView::offline("demo");
+    view.stream_id = Some("one".to_owned());
+    office.directory.set(view);
+    let response = office
+        .send(None, "GET", "/v1/streams/one/manifest.m3u8", None)
+        .await;
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["location"]),
+        (302, &"/live/demo/master.m3u8".parse().unwrap())
+    );
 }
