@@ -4,19 +4,32 @@
 //! that is not media; [`Api::run`] follows the directory's changes and feeds the event streams: a view is serialised once
 //! for all of them, and a listener that is slow gets the latest state of what it missed, never a queue.
 //!
-//! It does not authenticate (nothing here changes anything), and does not serve media (`deliver` does). What a path token
-//! opens it shows to requests that carry an `Arc<access::Grant>` among their extensions: the server in front has proved it.
+//! What a path token opens it shows to requests that carry an `Arc<access::Grant>` among their extensions: the server in
+//! front has proved it. With [`Api::with_management`] it also answers what needs an admin token: channels, stream keys,
+//! tokens, streams and their figures. A route is defined once (`operation`): the router, the check of tokens, the reading of
+//! bodies and the OpenAPI document are made from that definition and from the types of its handler.
 //!
-//! Specs: RFC 9457 (problems), WHATWG HTML 9.2 (server-sent events), DASH-IF UTCTiming http-iso.
+//! It does not serve media (`deliver` does), and knows of streams only what [`Control`] tells.
+//!
+//! Specs: RFC 9457 (problems), RFC 6750 (bearer tokens), OpenAPI 3.1, WHATWG HTML 9.2 (server-sent events), DASH-IF
+//! UTCTiming http-iso.
 
+mod docs;
 mod events;
+mod idempotency;
+mod manage;
+mod openapi;
+mod operation;
 mod pages;
 mod problem;
+mod public;
 mod routes;
+mod sse;
 mod time;
 mod tokens;
 mod view;
 
+pub use manage::{Control, EncoderStats, PublishPorts, RenditionStats, StreamStats};
 pub use pages::pages_embedded;
 pub use routes::{Api, ApiOptions, Directory};
 pub use time::rfc3339_utc;

@@ -1,26 +1,24 @@
 //! The routes, and what they are made of.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use access::{Grant, KeyRing, Resource};
-
+use access::KeyRing;
 use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{Extension, Path, Request, State};
-use axum::middleware::{Next, from_fn};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodFilter, get, on};
 use event_listener::EventListener;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use platform::Platform;
 
 use crate::events::Board;
-use crate::pages;
-use crate::problem::{Problem, REQUEST_ID, request_id};
-use crate::time::rfc3339_utc;
-use crate::tokens;
+use crate::manage::{Control, Management, PublishPorts};
+use crate::operation::{Managed, Operation};
+use crate::problem::{self, Problem, REQUEST_ID, request_id};
 use crate::view::ChannelView;
+use crate::{docs, manage, openapi, pages, public};
 
 /// What the API shows; the program implements it.
 ///
@@ -77,15 +75,19 @@ impl Default for ApiOptions {
 const REFRESH_MIN: Duration = Duration::from_millis(50);
 /// Viewer counts are looked at this often.
 const REFRESH_MAX: Duration = Duration::from_secs(1);
+/// Streams' figures are looked at this often.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
 /// The public API over one directory.
 #[derive(Clone)]
 pub struct Api {
     pub(crate) directory: Arc<dyn Directory>,
-    board: Arc<Board>,
+    pub(crate) board: Arc<Board>,
     /// Of the private channels; only who has a token listens there.
-    private_board: Arc<Board>,
-    options: ApiOptions,
+    pub(crate) private_board: Arc<Board>,
+    pub(crate) options: ApiOptions,
+    /// `None`: only what everybody may see is there.
+    pub(crate) management: Option<Arc<Management>>,
 }
 
 impl std::fmt::Debug for Api {
@@ -107,11 +109,44 @@ impl Api {
             board,
             private_board,
             options,
+            management: None,
         }
     }
 
-    /// Follows the directory and feeds the event streams, until it is dropped. One task runs it.
+    /// The same API with all that needs a token.
+    pub fn with_management(self, platform: Platform, control: Arc<dyn Control>, ports: PublishPorts) -> Self {
+        let management = Management::new(platform, control, ports);
+        Self {
+            management: Some(Arc::new(management)),
+            ..self
+        }
+    }
+
+    /// Follows the directory and the streams' figures, and feeds the event streams, until it is dropped. One task runs it.
     pub async fn run(self) {
+        tokio::join!(self.sample(), self.follow_events(), self.follow());
+    }
+
+    /// Takes the figures of all running streams once a second.
+    async fn sample(&self) {
+        let Some(management) = &self.management else {
+            return;
+        };
+        let mut seconds = tokio::time::interval(SAMPLE_EVERY);
+        seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            seconds.tick().await;
+            management.history.sample(management.control.running());
+        }
+    }
+
+    async fn follow_events(&self) {
+        if let Some(management) = &self.management {
+            Arc::clone(management).follow_events().await;
+        }
+    }
+
+    async fn follow(&self) {
         loop {
             let changes = self.directory.changes();
             self.board.update(self.directory.channels());
@@ -126,49 +161,92 @@ impl Api {
     pub fn close(&self) {
         self.board.close();
         self.private_board.close();
+        if let Some(management) = &self.management {
+            management.desk.close();
+        }
+    }
+
+    /// The OpenAPI 3.1 document of what this API answers.
+    pub fn document(&self) -> serde_json::Value {
+        openapi::document(&self.operations())
+    }
+
+    fn operations(&self) -> Vec<Operation> {
+        let mut operations = public::operations();
+        if self.management.is_some() {
+            operations.extend(manage::operations());
+        }
+        operations
     }
 
     /// Everything but media.
     pub fn router(&self) -> Router {
-        Router::new()
-            .route("/api/v1/channels", get(channels))
-            .route("/api/v1/channels/{name}", get(channel))
-            .route("/api/v1/live", get(live))
-            .route("/api/v1/time", get(utc_time))
-            .route("/api/v1/tokens/verify", post(verify_token))
+        let mut router = Router::new()
             .route("/healthz", get(|| async { plain(StatusCode::OK, "ok\n") }))
             .route("/readyz", get(readyz))
-            .route("/metrics", get(metrics))
+            .route("/metrics", get(metrics));
+        for operation in self.operations() {
+            let (path, operation) = (operation.path, Arc::new(operation));
+            let filter = MethodFilter::try_from(operation.method.clone())
+                .expect("operations have methods that axum routes");
+            let answer = move |State(api): State<Self>, request: Request| operation.answer(api, request);
+            router = router.route(path, on(filter, answer));
+        }
+        router
+            .merge(docs::router())
             .method_not_allowed_fallback(wrong_method)
             .fallback(fallback)
             .with_state(self.clone())
-            .layer(from_fn(finish))
+            .layer(from_fn_with_state(self.preflights(), finish))
+    }
+
+    /// The paths whose answers only a token opens.
+    fn preflights(&self) -> Arc<[&'static str]> {
+        let operations = self.operations();
+        let managed = operations.iter().filter(|operation| operation.scope.is_some());
+        managed.map(|operation| operation.path).collect()
     }
 }
 
+/// Whether a path belongs to the API and not to the pages.
+fn is_api_path(path: &str) -> bool {
+    ["/api", "/v1"].iter().any(|prefix| {
+        path.strip_prefix(prefix)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
 /// On every response: the request's id, and the API's own headers.
-async fn finish(mut request: Request, next: Next) -> Response {
+async fn finish(State(managed): State<Arc<[&'static str]>>, mut request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     request.headers_mut().insert(REQUEST_ID, id.clone());
-    let is_api = request.uri().path().starts_with("/api/");
+    let is_api = is_api_path(request.uri().path());
     let is_preflight = is_api && request.method() == Method::OPTIONS;
     let mut response = if is_preflight {
-        preflight()
+        preflight(
+            managed
+                .iter()
+                .any(|template| fits(template, request.uri().path())),
+        )
     } else {
         next.run(request).await
     };
+    // Without leave, a browser hands the answer to pages of its own origin only.
+    let is_open = is_api && response.extensions().get::<Managed>().is_none();
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    if is_api {
+    if is_open {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         headers.insert(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
             HeaderValue::from_static("date, x-request-id"),
         );
+    }
+    if is_api {
         headers
             .entry(header::CACHE_CONTROL)
             .or_insert(HeaderValue::from_static("no-store"));
@@ -176,8 +254,26 @@ async fn finish(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// The answer to a CORS preflight: of the paths here one takes a POST, which changes nothing.
-fn preflight() -> Response {
+/// Whether `path` fits a template such as `/api/v1/streams/{id}/stop`.
+fn fits(template: &str, path: &str) -> bool {
+    let (mut wanted, mut found) = (template.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), found.next()) {
+            (None, None) => return true,
+            (Some(wanted), Some(found)) if wanted == found || wanted.starts_with('{') => {}
+            _ => return false,
+        }
+    }
+}
+
+/// The answer to a CORS preflight. What needs a token has no leave for other origins' pages; of the other paths one takes a
+/// POST, which changes nothing.
+fn preflight(is_managed: bool) -> Response {
+    if is_managed {
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        response.extensions_mut().insert(Managed);
+        return response;
+    }
     let methods = "GET, HEAD, POST, OPTIONS";
     let headers = [
         (header::ALLOW, methods),
@@ -189,11 +285,6 @@ fn preflight() -> Response {
         (header::ACCESS_CONTROL_MAX_AGE, "86400"),
     ];
     (StatusCode::NO_CONTENT, headers).into_response()
-}
-
-fn json(value: &impl serde::Serialize) -> Response {
-    let body = serde_json::to_vec(value).unwrap_or_default();
-    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response {
@@ -208,118 +299,10 @@ fn plain(status: StatusCode, text: &'static str) -> Response {
         .into_response()
 }
 
-async fn channels(State(api): State<Api>) -> Response {
-    json(&serde_json::json!({ "data": api.directory.channels() }))
-}
-
-async fn channel(
-    State(api): State<Api>,
-    name: Result<Path<String>, PathRejection>,
-    grant: Option<Extension<Arc<Grant>>>,
-    headers: HeaderMap,
-) -> Response {
-    let find = |name: &str| match grant.as_ref().and_then(|grant| opens(grant, name)) {
-        Some(grant) => {
-            let view = api.directory.any_channel(name)?;
-            Some(view.behind(&grant.path_prefix()))
-        }
-        None => api.directory.channel(name),
-    };
-    // A name that is no UTF-8 is nobody's.
-    match name.ok().and_then(|Path(name)| find(&name)) {
-        Some(view) => json(&view),
-        None => Problem::new(
-            StatusCode::NOT_FOUND,
-            "channel_not_found",
-            "There is no such channel.",
-        )
-        .response(&request_id(&headers)),
-    }
-}
-
-async fn verify_token(
-    State(api): State<Api>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    let unread = |rejection: BytesRejection| {
-        let too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
-        let (code, detail) = if too_large {
-            ("body_too_large", "The body is larger than a token can be.")
-        } else {
-            ("body_invalid", "The body could not be read.")
-        };
-        Problem::new(rejection.status(), code, detail)
-    };
-    match body
-        .map_err(unread)
-        .and_then(|body| tokens::verify(&body, &api.options.signing_keys))
-    {
-        Ok(report) => json(&report),
-        Err(problem) => problem.response(&request_id(&headers)),
-    }
-}
-
-/// The grant, if it opens that channel as a whole.
-fn opens<'a>(grant: &'a Arc<Grant>, channel: &str) -> Option<&'a Arc<Grant>> {
-    grant
-        .claims()
-        .scope
-        .covers(&Resource::channel(channel))
-        .then_some(grant)
-}
-
-async fn live(State(api): State<Api>, request: Request) -> Response {
-    let only = request
-        .uri()
-        .query()
-        .and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("channel=")));
-    let granted = request
-        .extensions()
-        .get::<Arc<Grant>>()
-        .filter(|grant| only.is_some_and(|name| opens(grant, name).is_some()))
-        .cloned();
-    let is_private = granted.is_some() && only.is_some_and(|name| api.directory.channel(name).is_none());
-    let board = if is_private {
-        &api.private_board
-    } else {
-        &api.board
-    };
-    let Some(body) = board.listen(only.map(str::to_owned), granted, api.options.event_streams_max) else {
-        let problem = Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too_many_event_streams",
-            "Too many event streams are open; ask /api/v1/channels now and then instead.",
-        );
-        let mut response = problem.response(&request_id(request.headers()));
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
-        return response;
-    };
-    let headers = [
-        (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-store"),
-        // nginx in front would otherwise collect events before it passes them on.
-        (header::HeaderName::from_static("x-accel-buffering"), "no"),
-    ];
-    (headers, Body::new(body)).into_response()
-}
-
-async fn utc_time() -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    (headers, rfc3339_utc(SystemTime::now())).into_response()
-}
-
 async fn readyz(State(api): State<Api>, headers: HeaderMap) -> Response {
     match api.directory.ready() {
         Ok(()) => plain(StatusCode::OK, "ready\n"),
-        Err(reason) => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", reason).response(&request_id(&headers))
-        }
+        Err(reason) => Problem::said(problem::NOT_READY, reason).response(&request_id(&headers)),
     }
 }
 
@@ -332,23 +315,12 @@ async fn metrics(State(api): State<Api>) -> Response {
 }
 
 async fn wrong_method(headers: HeaderMap) -> Response {
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
-        "This path does not take this method.",
-    )
-    .response(&request_id(&headers))
+    Problem::from(problem::METHOD_NOT_ALLOWED).response(&request_id(&headers))
 }
 
 async fn fallback(State(api): State<Api>, request: Request) -> Response {
-    let path = request.uri().path();
-    if path == "/api" || path.starts_with("/api/") {
-        return Problem::new(
-            StatusCode::NOT_FOUND,
-            "path_not_found",
-            "The API has no such path.",
-        )
-        .response(&request_id(request.headers()));
+    if is_api_path(request.uri().path()) {
+        return Problem::from(problem::PATH_NOT_FOUND).response(&request_id(request.headers()));
     }
     pages::answer(&api, &request)
 }

@@ -5,17 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use access::{Explanation, KeyRing};
-use axum::body::Bytes;
-use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::problem::Problem;
 use crate::time::rfc3339_utc;
 
 /// What is asked.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Question {
+pub(crate) struct Question {
     /// The token, or a signed path or URL that has it.
     token: String,
     /// What it should open; of a signed path or URL the rest behind the token.
@@ -25,7 +23,7 @@ struct Question {
 }
 
 /// The answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct TokenReport {
     /// Whether a request would be let in, as far as it was told.
     pub valid: bool,
@@ -38,7 +36,7 @@ pub struct TokenReport {
 }
 
 /// What a token says.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct TokenView {
     /// The signing key that it names.
     pub key_id: String,
@@ -53,7 +51,7 @@ pub struct TokenView {
 }
 
 /// One claim.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ClaimView {
     /// `form`, `signature`, `not_before`, `expires`, `ip`, `path`.
     pub claim: &'static str,
@@ -112,20 +110,8 @@ fn date(seconds: u64) -> String {
     rfc3339_utc(UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
-pub(crate) fn verify(body: &Bytes, keys: &Arc<KeyRing>) -> Result<TokenReport, Problem> {
-    let question: Question = serde_json::from_slice(body).map_err(|error| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            "body_invalid",
-            format!("The body must be JSON with `token`, and may have `path` and `ip`: {error}."),
-        )
-    })?;
-    Ok(TokenReport::of(
-        &question.token,
-        question.path.as_deref(),
-        question.ip,
-        keys,
-    ))
+pub(crate) fn verify(question: &Question, keys: &Arc<KeyRing>) -> TokenReport {
+    TokenReport::of(&question.token, question.path.as_deref(), question.ip, keys)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! What the public API says of a channel. One definition for JSON, events and pages.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A channel as everybody may see it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct ChannelView {
     /// Name in URLs.
     pub name: String,
@@ -62,7 +63,7 @@ impl ChannelView {
 }
 
 /// What goes on on a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChannelState {
     /// Nothing.
@@ -80,7 +81,7 @@ pub enum ChannelState {
 }
 
 /// One rendition of a stream.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct RenditionView {
     /// Name in URLs: `source`, `720p`, `audio`.
     pub name: String,
@@ -101,7 +102,7 @@ pub struct RenditionView {
 }
 
 /// What a rendition carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RenditionKind {
     /// Pictures.
@@ -111,7 +112,7 @@ pub enum RenditionKind {
 }
 
 /// A sentence for the people who publish or watch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct NoticeView {
     /// Stable.
     pub code: String,
@@ -122,7 +123,7 @@ pub struct NoticeView {
 }
 
 /// How bad a notice is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Worth knowing.

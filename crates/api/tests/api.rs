@@ -3,6 +3,11 @@
 
 extern crate tidewire_api as api; // the short name, as everywhere else
 
+#[path = "api/document.rs"]
+mod document;
+#[path = "api/manage.rs"]
+mod manage;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

@@ -252,6 +252,11 @@ impl RenditionLog {
         })
     }
 
+    /// Bits a second that its maker said it would have.
+    pub fn declared_bitrate(&self) -> Option<u32> {
+        self.declared_bitrate
+    }
+
     /// The media playlist, as soon as it holds segment `msn` (whole, or its part number `part`).
     ///
     /// Without `msn` as it stands. `skip` asks for a delta update; the answer is a full playlist if nothing can be

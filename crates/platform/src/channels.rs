@@ -5,6 +5,7 @@ use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::error::Error;
+use crate::events::{self, EventType, NewEvent};
 use crate::id::new_id;
 use crate::store::{Failure, Platform, now_ms};
 
@@ -47,6 +48,21 @@ fn check_name(name: &str) -> Result<(), Error> {
 }
 
 impl Channel {
+    /// What is said when something happens to the channel.
+    pub(crate) fn event(&self, kind: EventType, data: serde_json::Value) -> NewEvent {
+        NewEvent {
+            kind,
+            channel: self.name.clone(),
+            channel_id: self.id.clone(),
+            stream_id: None,
+            data,
+        }
+    }
+
+    fn event_of_itself(&self, kind: EventType) -> NewEvent {
+        self.event(kind, serde_json::json!({ "private": self.private }))
+    }
+
     pub(crate) fn new(name: &str, private: bool, now_ms: i64) -> Result<Self, Error> {
         check_name(name)?;
         Ok(Self {
@@ -72,16 +88,16 @@ pub(crate) async fn insert_channel(db: &mut SqliteConnection, channel: Channel) 
     let made = sqlx::query(
         "INSERT INTO channels (id, name, private, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING",
     )
-    .bind(channel.id)
+    .bind(&channel.id)
     .bind(&channel.name)
     .bind(channel.private)
     .bind(channel.created_at_ms)
-    .execute(db)
+    .execute(&mut *db)
     .await?;
     if made.rows_affected() == 0 {
         return Err(Error::ChannelExists { name: channel.name }.into());
     }
-    Ok(())
+    events::append(db, channel.event_of_itself(EventType::ChannelCreated)).await
 }
 
 impl Platform {
@@ -101,6 +117,40 @@ impl Platform {
             .map_err(|error| self.fault(error))
     }
 
+    /// At most `limit` channels by name, those whose names come after `after`.
+    pub async fn list_channels_after(&self, after: &str, limit: u32) -> Result<Vec<Channel>, Error> {
+        sqlx::query_as(
+            "SELECT id, name, private, created_at FROM channels WHERE name > $1 ORDER BY name LIMIT $2",
+        )
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all(self.readers())
+        .await
+        .map_err(|error| self.fault(error))
+    }
+
+    /// Says whether viewers of a channel need a credential from now on.
+    pub async fn set_channel_private(&self, name: &str, private: bool) -> Result<Channel, Error> {
+        let mut channel = self.channel(name).await?;
+        channel.private = private;
+        let row = channel.clone();
+        self.write(move |db| {
+            Box::pin(async move {
+                let changed = sqlx::query("UPDATE channels SET private = $1 WHERE id = $2 AND private != $1")
+                    .bind(private)
+                    .bind(&row.id)
+                    .execute(&mut *db)
+                    .await?;
+                if changed.rows_affected() > 0 {
+                    events::append(db, row.event_of_itself(EventType::ChannelChanged)).await?;
+                }
+                Ok(())
+            })
+        })
+        .await?;
+        Ok(channel)
+    }
+
     /// The channel of that name.
     pub async fn channel(&self, name: &str) -> Result<Channel, Error> {
         sqlx::query_as("SELECT id, name, private, created_at FROM channels WHERE name = $1")
@@ -116,15 +166,19 @@ impl Platform {
     /// Removes a channel with its keys and its stream records.
     pub async fn remove_channel(&self, name: &str) -> Result<Channel, Error> {
         let channel = self.channel(name).await?;
-        let id = channel.id.clone();
+        let row = channel.clone();
         let removed = self
             .write(move |db| {
                 Box::pin(async move {
-                    Ok(sqlx::query("DELETE FROM channels WHERE id = $1")
-                        .bind(id)
-                        .execute(db)
+                    let removed = sqlx::query("DELETE FROM channels WHERE id = $1")
+                        .bind(&row.id)
+                        .execute(&mut *db)
                         .await?
-                        .rows_affected())
+                        .rows_affected();
+                    if removed > 0 {
+                        events::append(db, row.event_of_itself(EventType::ChannelRemoved)).await?;
+                    }
+                    Ok(removed)
                 })
             })
             .await?;

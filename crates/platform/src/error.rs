@@ -103,6 +103,17 @@ pub enum Error {
     /// The expiry lies in the past.
     #[error("the expiry lies in the past")]
     ExpiryPast,
+    /// A token that may do nothing.
+    #[error("a token needs at least one scope of `read`, `publish` and `admin`")]
+    NoScope,
+    /// The key is revoked or has expired, so there is nothing to exchange.
+    #[error("the key `{key}` of `{channel}` is revoked or has expired: add a key instead")]
+    KeyOver {
+        /// Channel name.
+        channel: String,
+        /// The key's id.
+        key: String,
+    },
     /// The channel is there already.
     #[error("the channel `{name}` exists already; `tidewire key add {name}` makes another key for it")]
     ChannelExists {

@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq;
 use crate::channels::{Channel, insert_channel};
 use crate::credential::{self, SecretText};
 use crate::error::{Error, KeyRefusal};
+use crate::events::{self, EventType};
 use crate::id::new_id;
 use crate::secret::Purpose;
 use crate::store::{Failure, Platform, now_ms};
@@ -145,6 +146,7 @@ impl Platform {
     ///
     /// Revoking a revoked key changes nothing.
     pub async fn revoke_key(&self, channel: &str, key: &str) -> Result<KeyInfo, Error> {
+        let row = self.channel(channel).await?;
         let keys = self.list_keys(channel).await?;
         let whole = if credential::well_formed(key, PREFIX) {
             self.key_id_of(key).await?
@@ -166,14 +168,19 @@ impl Platform {
             (None, _) => return Err(Error::KeyNotFound { channel, key }),
             (Some(_), found) => return Err(Error::KeyAmbiguous { channel, key, found }),
         };
-        let (id, now) = (info.id.clone(), now_ms());
+        let (key, now) = (info.clone(), now_ms());
         self.write(move |db| {
             Box::pin(async move {
-                sqlx::query("UPDATE stream_keys SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL")
-                    .bind(now)
-                    .bind(id)
-                    .execute(db)
-                    .await?;
+                let revoked = sqlx::query(
+                    "UPDATE stream_keys SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL",
+                )
+                .bind(now)
+                .bind(&key.id)
+                .execute(&mut *db)
+                .await?;
+                if revoked.rows_affected() > 0 {
+                    events::append(db, row.event(EventType::KeyRevoked, key_facts(&key))).await?;
+                }
                 Ok(())
             })
         })
@@ -182,10 +189,66 @@ impl Platform {
         Ok(info)
     }
 
-    /// Says which channel a publisher's key opens.
+    /// Makes a key that takes the place of the one with this id; both open the channel for `overlap_ms` more, and the old
+    /// one's own expiry stands if it is earlier.
+    pub async fn rotate_key(&self, channel: &str, key_id: &str, overlap_ms: i64) -> Result<NewKey, Error> {
+        let keys = self.list_keys(channel).await?;
+        let old = keys.into_iter().find(|info| info.id == key_id);
+        let old = old.ok_or_else(|| Error::KeyNotFound {
+            channel: channel.to_owned(),
+            key: key_id.to_owned(),
+        })?;
+        let (key, digest) = self.new_key(&old.label, None)?;
+        let (channel, row, now) = (self.channel(channel).await?, key.info.clone(), now_ms());
+        self.write(move |db| {
+            Box::pin(async move {
+                // Two that rotate one key at once: the second finds it as the first has left it, which still opens.
+                let until = now.saturating_add(overlap_ms.max(0));
+                let changed = sqlx::query(
+                    "UPDATE stream_keys SET expires_at = CASE WHEN expires_at < $1 THEN expires_at ELSE $1 END \
+                     WHERE id = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3)",
+                )
+                .bind(until)
+                .bind(&old.id)
+                .bind(now)
+                .execute(&mut *db)
+                .await?
+                .rows_affected();
+                if changed == 0 {
+                    return Err(Error::KeyOver {
+                        channel: channel.name,
+                        key: old.id,
+                    }
+                    .into());
+                }
+                insert_key(db, channel, row, digest).await
+            })
+        })
+        .await?;
+        Ok(key)
+    }
+
+    /// Says which channel a publisher's key opens, and notes that it was used.
     ///
     /// One indexed read of the database and no cache, so that a revoked key is refused at once.
     pub async fn authorize_publish(&self, key: &str) -> Result<ChannelRef, KeyRefusal> {
+        let channel = self.channel_of_key(key).await?;
+        let (id, now) = (channel.key_id.clone(), now_ms());
+        self.write_if_idle(move |db| {
+            Box::pin(async move {
+                sqlx::query("UPDATE stream_keys SET used_at = $1 WHERE id = $2")
+                    .bind(now)
+                    .bind(id)
+                    .execute(db)
+                    .await?;
+                Ok(())
+            })
+        });
+        Ok(channel)
+    }
+
+    /// Says which channel a stream key opens now.
+    pub async fn channel_of_key(&self, key: &str) -> Result<ChannelRef, KeyRefusal> {
         let key = key.trim();
         if !credential::well_formed(key, PREFIX) {
             return Err(KeyRefusal::Malformed);
@@ -205,19 +268,7 @@ impl Platform {
         let row = row
             .filter(|row| bool::from(row.digest.as_bytes().ct_eq(digest.as_bytes())))
             .ok_or(KeyRefusal::Unknown)?;
-        let now = now_ms();
-        verdict(row.revoked_at, row.expires_at, now)?;
-        let id = row.key_id.clone();
-        self.write_if_idle(move |db| {
-            Box::pin(async move {
-                sqlx::query("UPDATE stream_keys SET used_at = $1 WHERE id = $2")
-                    .bind(now)
-                    .bind(id)
-                    .execute(db)
-                    .await?;
-                Ok(())
-            })
-        });
+        verdict(row.revoked_at, row.expires_at, now_ms())?;
         Ok(ChannelRef {
             id: row.channel_id,
             name: row.channel_name,
@@ -278,11 +329,11 @@ async fn insert_key(
         "INSERT INTO stream_keys (id, channel_id, digest, prefix, label, created_at, expires_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
-    .bind(key.id)
-    .bind(channel.id)
+    .bind(&key.id)
+    .bind(&channel.id)
     .bind(digest)
-    .bind(key.prefix)
-    .bind(key.label)
+    .bind(&key.prefix)
+    .bind(&key.label)
     .bind(key.created_at_ms)
     .bind(key.expires_at_ms)
     .execute(&mut *db)
@@ -295,6 +346,15 @@ async fn insert_key(
         {
             Err(Error::ChannelNotFound { name: channel.name }.into())
         }
-        other => Ok(other.map(|_| ())?),
+        other => {
+            other?;
+            let facts = key_facts(&key);
+            events::append(db, channel.event(EventType::KeyCreated, facts)).await
+        }
     }
+}
+
+/// What events say of a key: enough to know it again, nothing to publish with.
+fn key_facts(key: &KeyInfo) -> serde_json::Value {
+    serde_json::json!({ "key_id": key.id, "label": key.label })
 }

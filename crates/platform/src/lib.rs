@@ -1,4 +1,5 @@
-//! Channels, stream keys, admin tokens, signing keys and stream records, kept in one SQLite database in the data directory.
+//! Channels, stream keys, admin tokens, signing keys, stream records and the events of them all, kept in one SQLite database in
+//! the data directory.
 //!
 //! A shell: it reads files, the clock and the operating system's randomness. It does not know protocols, HTTP or
 //! viewers. One task owns the only writing connection and runs every write in `BEGIN IMMEDIATE`; reads go through a
@@ -15,8 +16,10 @@
 mod channels;
 mod credential;
 mod error;
+mod events;
 mod id;
 mod keys;
+mod scopes;
 mod secret;
 mod signing_keys;
 mod store;
@@ -26,7 +29,9 @@ mod tokens;
 pub use channels::{CHANNEL_NAME_BYTES_MAX, CHANNELS_MAX, Channel, valid_channel_name};
 pub use credential::{LABEL_CHARS_MAX, SecretText};
 pub use error::{Error, KeyRefusal};
+pub use events::{EVENTS_KEPT_MS, EVENTS_MAX, Event, EventFilter, EventType, NewEvent, event_seq};
 pub use keys::{ChannelRef, KEYS_PER_CHANNEL_MAX, KeyInfo, NewKey};
+pub use scopes::{Scope, Scopes};
 pub use signing_keys::{SIGNING_KEYS_MAX, SigningKeyInfo};
 pub use store::{BUSY_TIMEOUT, Platform, now_ms};
 pub use streams::{STREAM_RECORDS_MAX, SourceFacts, StreamRecord, StreamState};

@@ -37,6 +37,8 @@ const CHANGE_POLL: Duration = Duration::from_millis(250);
 /// The schema, one script a version. Never edit one that was released: add the next.
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_first.sql"),
+    include_str!("../migrations/sqlite/0002_token_scopes.sql"),
+    include_str!("../migrations/sqlite/0003_events.sql"),
     include_str!("../migrations/sqlite/0010_signing_keys.sql"),
 ];
 

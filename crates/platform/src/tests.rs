@@ -180,7 +180,7 @@ fn malformed_and_foreign_keys_are_refused() {
         let platform = Platform::open(dir.path()).await.unwrap();
         let other = Platform::open(other_dir.path()).await.unwrap();
         let (_, foreign) = other.create_channel_with_key("stage", false).await.unwrap();
-        let token = platform.create_admin_token("", None).await.unwrap();
+        let token = platform.create_admin_token("", Scopes::ALL, None).await.unwrap();
         for text in [
             "",
             "tw_",
@@ -231,7 +231,10 @@ fn admin_tokens() {
     let dir = TempDir::new();
     run(async {
         let platform = Platform::open(dir.path()).await.unwrap();
-        let made = platform.create_admin_token("ops", None).await.unwrap();
+        let made = platform
+            .create_admin_token("ops", Scopes::ALL, None)
+            .await
+            .unwrap();
         assert_eq!(
             platform.verify_admin_token(made.token.expose()).await.unwrap(),
             Some(made.info.clone())
@@ -253,9 +256,183 @@ fn admin_tokens() {
         ));
         assert_eq!(platform.list_admin_tokens().await.unwrap().len(), 1);
         assert!(matches!(
-            platform.create_admin_token("a\nb", None).await,
+            platform.create_admin_token("a\nb", Scopes::ALL, None).await,
             Err(Error::InvalidLabel)
         ));
+    });
+}
+
+#[test]
+fn a_rotated_key_opens_until_its_overlap_ends() {
+    let dir = TempDir::new();
+    run(async {
+        let platform = Platform::open(dir.path()).await.unwrap();
+        let (_, first) = platform.create_channel_with_key("stage", false).await.unwrap();
+        let second = platform
+            .rotate_key("stage", &first.info.id, 3_600_000)
+            .await
+            .unwrap();
+        for key in [&first, &second] {
+            platform.authorize_publish(key.stream_key.expose()).await.unwrap();
+        }
+        let listed = platform.list_keys("stage").await.unwrap();
+        let expiry = listed[0].expires_at_ms.unwrap();
+        assert!(
+            (now_ms()..=now_ms() + 3_600_000).contains(&expiry) && listed[1].expires_at_ms.is_none(),
+            "{listed:?}"
+        );
+        // An expiry that is nearer than the overlap stands.
+        let third = platform
+            .rotate_key("stage", &first.info.id, 7_200_000)
+            .await
+            .unwrap();
+        assert_eq!(
+            platform.list_keys("stage").await.unwrap()[0].expires_at_ms,
+            Some(expiry)
+        );
+        // Without overlap the old one is over at once, and cannot be exchanged again.
+        platform.rotate_key("stage", &third.info.id, 0).await.unwrap();
+        let refused = platform.authorize_publish(third.stream_key.expose()).await;
+        assert!(matches!(refused, Err(KeyRefusal::Expired)), "{refused:?}");
+        let again = platform.rotate_key("stage", &third.info.id, 0).await;
+        assert!(matches!(again, Err(Error::KeyOver { .. })), "{again:?}");
+        assert_eq!(platform.list_keys("stage").await.unwrap().len(), 4);
+    });
+}
+
+#[test]
+fn changes_are_events_of_the_same_transaction() {
+    let dir = TempDir::new();
+    run(async {
+        let platform = Platform::open(dir.path()).await.unwrap();
+        let (channel, key) = platform.create_channel_with_key("stage", false).await.unwrap();
+        // What is refused leaves no event.
+        platform.create_channel("stage", false).await.unwrap_err();
+        platform.set_channel_private("stage", true).await.unwrap();
+        platform.set_channel_private("stage", true).await.unwrap();
+        for state in [
+            StreamState::Live,
+            StreamState::Live,
+            StreamState::Reconnecting,
+            StreamState::Ended,
+            StreamState::Live,
+        ] {
+            platform
+                .record_stream_state(&channel.id, "one", state, None, None)
+                .await
+                .unwrap();
+        }
+        for _ in 0..2 {
+            platform.revoke_key("stage", &key.info.id).await.unwrap();
+        }
+        platform.remove_channel("stage").await.unwrap();
+        let all = platform
+            .list_events_after(0, &EventFilter::default(), 100)
+            .await
+            .unwrap();
+        let kinds: Vec<&str> = all.iter().map(|event| event.kind.as_str()).collect();
+        let expected = [
+            "channel.created",
+            "key.created",
+            "channel.changed",
+            "stream.started",
+            "stream.live",
+            "stream.reconnecting",
+            "stream.ended",
+            "key.revoked",
+            "channel.removed",
+        ];
+        assert_eq!(kinds, expected);
+        assert!(all.iter().zip(1..).all(|(event, seq)| event.seq == seq));
+        assert!(all.iter().all(|event| event_seq(&event.id) == Some(event.seq)));
+        assert!(all.is_sorted_by(|one, two| one.id < two.id));
+        let of_keys = EventFilter {
+            kind: Some(EventType::KeyRevoked),
+            channel: Some("stage".to_owned()),
+        };
+        let found = platform.list_events_before(i64::MAX, &of_keys, 9).await.unwrap();
+        assert_eq!((found.len(), found[0].seq), (1, 8));
+        assert!(!found[0].data.to_string().contains(key.stream_key.expose()));
+        assert_eq!(platform.newest_event_seq().await.unwrap(), 9);
+    });
+}
+
+#[test]
+fn a_crash_is_an_event_and_old_events_go() {
+    let dir = TempDir::new();
+    run(async {
+        let first = Platform::open(dir.path()).await.unwrap();
+        let channel = first.create_channel("stage", false).await.unwrap();
+        first
+            .record_stream_state(&channel.id, "one", StreamState::Live, None, None)
+            .await
+            .unwrap();
+        let server = Platform::open_server(dir.path()).await.unwrap();
+        let newest = server
+            .list_events_before(i64::MAX, &EventFilter::default(), 1)
+            .await
+            .unwrap();
+        assert_eq!(
+            (newest[0].kind.as_str(), newest[0].stream_id.as_deref()),
+            ("stream.failed", Some("one"))
+        );
+        // As if a month had gone by since.
+        server
+            .write(|db| {
+                Box::pin(async move {
+                    sqlx::query("UPDATE events SET at = at - $1")
+                        .bind(EVENTS_KEPT_MS)
+                        .execute(db)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
+            .unwrap();
+        let event = NewEvent {
+            kind: EventType::HealthChanged,
+            channel: "stage".to_owned(),
+            channel_id: channel.id,
+            stream_id: None,
+            data: serde_json::Value::Null,
+        };
+        server.record_events(vec![event; 300]).await.unwrap();
+        let left = server
+            .list_events_after(0, &EventFilter::default(), 1000)
+            .await
+            .unwrap();
+        assert_eq!((left.len(), left[0].seq), (300, 5));
+    });
+}
+
+#[test]
+fn streams_are_listed_newest_first_in_pages() {
+    let dir = TempDir::new();
+    run(async {
+        let platform = Platform::open(dir.path()).await.unwrap();
+        for name in ["a", "b"] {
+            let channel = platform.create_channel(name, false).await.unwrap();
+            for number in 0..3 {
+                let (id, state) = (format!("{name}{number}"), StreamState::Live);
+                platform
+                    .record_stream_state(&channel.id, &id, state, None, None)
+                    .await
+                    .unwrap();
+            }
+        }
+        let (mut seen, mut before): (Vec<StreamRecord>, Option<(i64, String)>) = (Vec::new(), None);
+        loop {
+            let at = before.as_ref().map(|(at, id)| (*at, id.as_str()));
+            let page = platform.list_streams_before(None, at, 4).await.unwrap();
+            let Some(last) = page.last() else { break };
+            before = Some((last.started_at_ms, last.id.clone()));
+            seen.extend(page);
+        }
+        assert_eq!(seen.len(), 6);
+        assert!(seen.is_sorted_by(|one, two| (one.started_at_ms, &one.id) > (two.started_at_ms, &two.id)));
+        let one = platform.stream_record("b1").await.unwrap().unwrap();
+        assert_eq!((one.channel.as_str(), one.state), ("b", StreamState::Live));
+        assert_eq!(platform.stream_record("c1").await.unwrap(), None);
     });
 }
 
@@ -265,7 +442,10 @@ fn secrets_are_nowhere_in_the_files() {
     let secrets = run(async {
         let platform = Platform::open(dir.path()).await.unwrap();
         let (_, key) = platform.create_channel_with_key("stage", false).await.unwrap();
-        let token = platform.create_admin_token("ops", None).await.unwrap();
+        let token = platform
+            .create_admin_token("ops", Scopes::ALL, None)
+            .await
+            .unwrap();
         platform.authorize_publish(key.stream_key.expose()).await.unwrap();
         platform
             .authorize_publish(&key.stream_key.expose().replace(&key.info.prefix, "tw_0000"))

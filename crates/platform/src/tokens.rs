@@ -7,6 +7,7 @@ use subtle::ConstantTimeEq;
 use crate::credential::{self, SecretText};
 use crate::error::Error;
 use crate::id::new_id;
+use crate::scopes::Scopes;
 use crate::secret::Purpose;
 use crate::store::{Platform, now_ms};
 
@@ -24,6 +25,9 @@ pub struct TokenInfo {
     pub prefix: String,
     /// The operator's words; may be empty.
     pub label: String,
+    /// What it may do.
+    #[sqlx(try_from = "String")]
+    pub scopes: Scopes,
     /// Milliseconds since 1970 (UTC).
     #[sqlx(rename = "created_at")]
     pub created_at_ms: i64,
@@ -52,19 +56,24 @@ struct TokenRow {
 }
 
 impl Platform {
-    /// Makes an admin token.
+    /// Makes an admin token that may do what `scopes` says, which is at least one thing.
     pub async fn create_admin_token(
         &self,
         label: &str,
+        scopes: Scopes,
         expires_at_ms: Option<i64>,
     ) -> Result<NewToken, Error> {
         let now = now_ms();
         credential::check(label, expires_at_ms, now)?;
+        if scopes.is_empty() {
+            return Err(Error::NoScope);
+        }
         let token = SecretText::generate(PREFIX)?;
         let info = TokenInfo {
             id: new_id("tok", now)?,
             prefix: token.display_prefix(PREFIX),
             label: label.to_owned(),
+            scopes,
             created_at_ms: now,
             expires_at_ms,
             revoked_at_ms: None,
@@ -83,13 +92,14 @@ impl Platform {
                     .into());
                 }
                 sqlx::query(
-                    "INSERT INTO admin_tokens (id, digest, prefix, label, created_at, expires_at) \
-                     VALUES ($1, $2, $3, $4, $5, $6)",
+                    "INSERT INTO admin_tokens (id, digest, prefix, label, scopes, created_at, expires_at) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7)",
                 )
                 .bind(row.id)
                 .bind(digest)
                 .bind(row.prefix)
                 .bind(row.label)
+                .bind(row.scopes.to_string())
                 .bind(row.created_at_ms)
                 .bind(row.expires_at_ms)
                 .execute(&mut *db)
@@ -108,7 +118,7 @@ impl Platform {
         }
         let digest = self.digest(Purpose::AdminToken, token);
         let row: Option<TokenRow> = sqlx::query_as(
-            "SELECT digest, id, prefix, label, created_at, expires_at, revoked_at FROM admin_tokens WHERE digest = $1",
+            "SELECT digest, id, prefix, label, scopes, created_at, expires_at, revoked_at FROM admin_tokens WHERE digest = $1",
         )
         .bind(&digest)
         .fetch_optional(self.readers())
@@ -126,7 +136,7 @@ impl Platform {
     /// All admin tokens, oldest first.
     pub async fn list_admin_tokens(&self) -> Result<Vec<TokenInfo>, Error> {
         sqlx::query_as(
-            "SELECT id, prefix, label, created_at, expires_at, revoked_at FROM admin_tokens ORDER BY created_at, id",
+            "SELECT id, prefix, label, scopes, created_at, expires_at, revoked_at FROM admin_tokens ORDER BY created_at, id",
         )
         .fetch_all(self.readers())
         .await

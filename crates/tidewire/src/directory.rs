@@ -16,9 +16,9 @@ use crate::figures::Figures;
 
 /// Joins channels and broadcasts. Answers from memory.
 pub(crate) struct Directory {
-    live: Arc<Live>,
+    pub(crate) live: Arc<Live>,
     store: Store,
-    viewers: Arc<Viewers>,
+    pub(crate) viewers: Arc<Viewers>,
     figures: Figures,
     /// As the database sorts them; `None` until it was read.
     channels: Mutex<Option<Arc<Vec<Channel>>>>,
@@ -90,7 +90,7 @@ impl Directory {
             .collect()
     }
 
-    fn view(&self, channel: &Channel) -> ChannelView {
+    pub(crate) fn view(&self, channel: &Channel) -> ChannelView {
         let mut view = ChannelView::offline(&channel.name);
         if let Some(broadcast) = self.broadcast(channel) {
             self.add_broadcast(&mut view, &broadcast);
@@ -151,7 +151,7 @@ fn state(state: StreamState, window: &LiveWindow) -> ChannelState {
     }
 }
 
-fn notice(notice: hub::Notice) -> NoticeView {
+pub(crate) fn notice(notice: hub::Notice) -> NoticeView {
     NoticeView {
         code: notice.code.to_owned(),
         severity: match notice.severity {
@@ -170,7 +170,7 @@ fn renditions(window: &LiveWindow) -> Vec<RenditionView> {
     views
 }
 
-fn rendition(info: RenditionInfo) -> RenditionView {
+pub(crate) fn rendition(info: RenditionInfo) -> RenditionView {
     let (kind, size, frame_rate, codecs) = match &info.track.config {
         TrackConfig::Video(video) => (
             RenditionKind::Video,

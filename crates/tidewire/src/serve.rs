@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use access::KeyRing;
-use api::{Api, ApiOptions};
+use api::{Api, ApiOptions, PublishPorts};
 use deliver::{Cores, Counters, Server, ServerConfig, Shutdown, TlsFiles};
 use hub::Registry;
 use ingest::{IngestStats, RtmpServer};
@@ -25,7 +25,8 @@ use crate::directory::Directory;
 use crate::exit::Exit;
 use crate::figures::Figures;
 use crate::gate::Gate;
-use crate::{encoders, gate, recordings, records};
+use crate::management::Management;
+use crate::{encoders, gate, happenings, recordings, records};
 
 /// How long publishers have to be told and to leave.
 const PUBLISHERS_LEAVE: Duration = Duration::from_secs(2);
@@ -80,14 +81,14 @@ async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
     );
     tokio::spawn(Arc::clone(&live).run());
     let last_record = Shutdown::new();
-    let recording = tokio::spawn(records::record(
-        Arc::clone(&registry),
-        platform.clone(),
-        last_record.clone(),
-    ));
+    let states = records::record(Arc::clone(&registry), platform.clone(), last_record.clone());
+    let telling = happenings::tell(Arc::clone(&live), platform.clone(), last_record.clone());
+    let recording = tokio::spawn(async {
+        tokio::join!(states, telling);
+    });
 
     let ingest_stats = Arc::new(IngestStats::default());
-    let rtmp = start_rtmp(&config, &cores, &registry, &platform, clock, &ingest_stats)?;
+    let (rtmp, ports) = start_rtmp(&config, &cores, &registry, &platform, clock, &ingest_stats)?;
     tokio::spawn(gate::close_withdrawn(platform.clone(), Arc::clone(&rtmp)));
 
     let signing_keys = Arc::new(KeyRing::default());
@@ -96,14 +97,13 @@ async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
         Arc::clone(&signing_keys),
     ));
 
-    let (api, http) = start_http(
-        &config,
-        &cores,
-        &live,
-        (&platform, &store),
-        signing_keys,
-        ingest_stats,
-    )?;
+    let rooms = Rooms {
+        live: &live,
+        platform: &platform,
+        store: &store,
+        rtmp: &rtmp,
+    };
+    let (api, http) = start_http(&config, &cores, rooms, signing_keys, ingest_stats, ports)?;
     announce(&config, &http);
     wait_for_signal().await?;
     Ending {
@@ -173,7 +173,7 @@ fn start_rtmp(
     platform: &Platform,
     clock: Clock,
     stats: &Arc<IngestStats>,
-) -> Result<Arc<RtmpServer>, Exit> {
+) -> Result<(Arc<RtmpServer>, PublishPorts), Exit> {
     let limits = ingest::Limits {
         connections_max: config.rtmp.connections_max as usize,
         connections_per_address_max: config.rtmp.connections_per_address_max,
@@ -186,17 +186,20 @@ fn start_rtmp(
         clock,
         Arc::clone(stats),
     );
+    let mut ports = PublishPorts::default();
     if let Some(address) = config.rtmp.address {
         let address = listen(&server, cores, address, None)?;
+        ports.rtmp = Some(address.port());
         tracing::info!(%address, "RTMP: publish to rtmp://ADDRESS/live with a stream key");
     }
     if let Some(rtmps) = &config.rtmp.rtmps {
         let tls = ingest::Tls::from_files(&rtmps.certificate, &rtmps.key)
             .map_err(|error| Exit::start(error.to_string()))?;
         let address = listen(&server, cores, rtmps.address, Some(tls))?;
+        ports.rtmps = Some(address.port());
         tracing::info!(%address, "RTMPS: publish to rtmps://ADDRESS/live with a stream key");
     }
-    Ok(server)
+    Ok((server, ports))
 }
 
 /// A listener for publishers on every core; the address in use.
@@ -224,14 +227,29 @@ fn listen(
     Ok(address)
 }
 
+/// What the HTTP side shows and changes.
+#[derive(Clone, Copy)]
+struct Rooms<'a> {
+    live: &'a Arc<Live>,
+    platform: &'a Platform,
+    store: &'a Store,
+    rtmp: &'a Arc<RtmpServer>,
+}
+
 fn start_http(
     config: &ValidatedConfig,
     cores: &Cores,
-    live: &Arc<Live>,
-    (platform, store): (&Platform, &Store),
+    rooms: Rooms<'_>,
     signing_keys: Arc<KeyRing>,
     ingest: Arc<IngestStats>,
+    ports: PublishPorts,
 ) -> Result<(Api, Server), Exit> {
+    let Rooms {
+        live,
+        platform,
+        store,
+        rtmp,
+    } = rooms;
     let (config, streaming) = (&config.http, &config.streaming);
     let limits = deliver::Limits {
         connections_max: config.connections_max,
@@ -263,6 +281,8 @@ fn start_http(
             ..ApiOptions::default()
         },
     );
+    let management = Management::new(Arc::clone(&directory), Arc::clone(rtmp));
+    let api = api.with_management(platform.clone(), Arc::new(management), ports);
     tokio::spawn(api.clone().run());
     let target_duration_s = u32::try_from(streaming.segment_duration.as_millis().div_ceil(1000)).unwrap_or(2);
     let server = ServerConfig {

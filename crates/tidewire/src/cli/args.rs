@@ -149,8 +149,11 @@ pub(crate) enum Key {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Token {
-    /// Make a token that may do everything through the API, and print it, this once
-    #[command(args_conflicts_with_subcommands = true)]
+    /// Make a token for the API, and print it, this once; without --scope it may do everything
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  tidewire token admin --label ops\n  tidewire token admin --label dashboard --scope read --expires 90d\n  TOKEN=$(tidewire token admin --json | jq -r .token)"
+    )]
     Admin {
         #[command(subcommand)]
         action: Option<AdminAction>,
@@ -180,6 +183,10 @@ pub(crate) struct NewToken {
     /// Words to tell tokens apart
     #[arg(long, default_value = "", value_name = "TEXT", hide_default_value = true)]
     pub(crate) label: String,
+    /// What it may do: read (look), publish (start and stop streams, manage stream keys), admin (everything); may be given
+    /// several times [default: all]
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = parse_scope)]
+    pub(crate) scopes: Vec<platform::Scope>,
     /// Refuse the token after this time: 30m, 12h, 90d
     #[arg(long, value_name = "TIME", value_parser = parse_expiry)]
     pub(crate) expires: Option<std::time::Duration>,
@@ -279,6 +286,10 @@ fn parse_when(text: &str) -> Result<When, String> {
         .map(When::At)
         .or_else(|| crate::config::parse_duration(text).map(When::In))
         .ok_or_else(|| "give a time from now (30m, 12h) or a date such as 2026-12-01T18:00:00Z".to_owned())
+}
+
+fn parse_scope(text: &str) -> Result<platform::Scope, String> {
+    platform::Scope::parse(text).ok_or_else(|| "give read, publish or admin".to_owned())
 }
 
 fn parse_expiry(text: &str) -> Result<std::time::Duration, String> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use access::KeyRing;
 use api::TokenReport;
-use platform::Platform;
+use platform::{Platform, Scopes};
 use serde_json::json;
 
 use super::args::{self, AdminAction, NewToken};
@@ -83,19 +83,30 @@ fn verify(report: &TokenReport, as_json: bool, out: &mut Output) -> Result<(), E
 }
 
 async fn create(platform: &Platform, new: NewToken, out: &mut Output) -> Result<(), Exit> {
+    let scopes = match new.scopes[..] {
+        [] => Scopes::ALL,
+        _ => new.scopes.into_iter().collect(),
+    };
     let made = platform
-        .create_admin_token(&new.label, new.expires.map(expiry_ms))
+        .create_admin_token(&new.label, scopes, new.expires.map(expiry_ms))
         .await?;
     let secret = made.token.expose();
     if new.json.json {
         let (info, expires_at_ms) = (&made.info, made.info.expires_at_ms);
         return out.json(&json!({
-            "id": info.id, "label": info.label, "expires_at_ms": expires_at_ms, "token": secret,
+            "id": info.id, "label": info.label, "scopes": info.scopes, "expires_at_ms": expires_at_ms, "token": secret,
         }));
     }
     let secret = out.tint(Tone::Strong, secret);
     out.line(format!("  Admin token  {secret}"))?;
-    out.line("               It is shown this once and may do everything: keep it like a password.")?;
+    let may = if made.info.scopes == Scopes::ALL {
+        "everything".to_owned()
+    } else {
+        format!("`{}`", made.info.scopes)
+    };
+    out.line(format!(
+        "               It is shown this once and may do {may}: keep it like a password."
+    ))?;
     out.line("               Send it as `Authorization: Bearer TOKEN`.")
 }
 
@@ -115,10 +126,11 @@ async fn list(platform: &Platform, as_json: bool, out: &mut Output) -> Result<()
                 token.id,
                 format!("{}…", token.prefix),
                 state,
+                token.scopes.to_string(),
                 minute(token.created_at_ms),
                 token.label,
             ]
         })
         .collect();
-    out.table(&["ID", "TOKEN", "STATE", "MADE", "LABEL"], &rows)
+    out.table(&["ID", "TOKEN", "STATE", "SCOPES", "MADE", "LABEL"], &rows)
 }

@@ -180,6 +180,61 @@ fn metrics_do_not_name_private_channels() {
     drop(publishers);
 }
 
+/// A request with a token: status line and JSON.
+fn ask(server: &Server, token: &str, method: &str, path: &str) -> (String, serde_json::Value) {
+    let mut socket = TcpStream::connect(server.address("HTTP")).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.lines().next().unwrap_or_default().to_owned();
+    (status, serde_json::from_str(body).unwrap_or_default())
+}
+
+#[test]
+fn an_operator_stops_a_stream_and_the_outbox_tells_of_it() {
+    let shell = Shell::new();
+    let key = new_key(&shell, "channel add stage --private");
+    let made = shell
+        .quiet("token admin --scope publish --scope read --json")
+        .stdout;
+    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+    let token = made["token"].as_str().unwrap();
+    let server = serve(&shell);
+    let publisher = Publisher::new(&server, &key);
+    let id = wait_for("the stream", || {
+        let (_, list) = ask(&server, token, "GET", "/api/v1/streams?channel=stage");
+        list["data"][0]["id"].as_str().map(str::to_owned)
+    });
+    let (_, stats) = ask(&server, token, "GET", &format!("/api/v1/streams/{id}/stats"));
+    assert_eq!(stats["viewers"], 0, "{stats}");
+    let events = || {
+        let (_, page) = ask(&server, token, "GET", "/api/v1/events?channel=stage");
+        let events = page["data"].as_array().unwrap().iter();
+        events
+            .map(|event| event["type"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    wait_for("the publisher's event", || {
+        events().contains(&"publisher.connected".to_owned()).then_some(())
+    });
+    let (status, _) = ask(&server, token, "POST", &format!("/api/v1/streams/{id}/stop"));
+    assert!(status.contains("202"), "{status}");
+    assert!(publisher.last_words().contains("operator has ended"));
+    let told = wait_for("the end's events", || {
+        Some(events()).filter(|told| told.contains(&"publisher.disconnected".to_owned()))
+    });
+    for kind in ["channel.created", "key.created", "stream.started", "stream.ended"] {
+        assert!(told.contains(&kind.to_owned()), "{told:?}");
+    }
+    let (status, _) = ask(&server, token, "POST", &format!("/api/v1/streams/{id}/stop"));
+    assert!(status.contains("409"), "{status}");
+}
+
 #[test]
 fn an_open_page_does_not_hold_up_the_end() {
     let shell = Shell::new();
