@@ -72,7 +72,7 @@ export const words = {
     unmute: 'Sound on',
     mute: 'Sound off',
     offlineTitle: 'Nothing on air',
-    offlineHint: 'Start streaming in your encoder with the server and key below. The picture appears here by itself.',
+    offlineHint: 'Start streaming in your encoder with the server and key on this page. The picture appears here by itself.',
     startingTitle: 'Your encoder has connected',
     startingHint: 'The picture is seconds away.',
     reconnectingTitle: 'Your encoder is gone',
@@ -88,7 +88,7 @@ export const words = {
   health: {
     title: 'Health',
     level: { none: 'Off air', good: 'All is well', fair: 'Look at this', bad: 'Broken' },
-    offline: 'Nothing arrives. Start streaming in your encoder with the server and key below.',
+    offline: 'Nothing arrives. Start streaming in your encoder with the server and key on this page.',
     starting: 'Your encoder has connected. The first seconds are being measured.',
     reconnecting: 'Your encoder’s connection dropped. The broadcast waits for it to come back.',
     ended: 'The broadcast has ended.',
