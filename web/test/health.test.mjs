@@ -29,6 +29,8 @@ for (const [name, state, points, level, expected] of [
   ['a notice', 'live', minute({ notices: [info, warning] }), 'fair', 'Set 2 s.'],
   ['an error before a warning', 'live', minute({ notices: [warning, { code: 'no_keyframe', severity: 'error', text: 'No picture.' }] }), 'bad', 'No picture.'],
   ['only information', 'live', minute({ notices: [info] }), 'good', 'Good: 1080p30, keyframes every 2 s, 6.1 Mb/s steady.'],
+  ['a broadcast that has just begun', 'live', minute((at) => ({ ingest_bitrate: at < 40 ? 0 : at < 42 ? 900_000 : 6_100_000 })), 'good', 'Good: 1080p30, keyframes every 2 s, 6.1 Mb/s steady.'],
+  ['a connection without media', 'live', minute({ ingest_bitrate: 0 }), 'none', 'Your encoder has connected. The first seconds are being measured.'],
   ['no figures yet', 'live', [], 'none', 'Your encoder has connected. The first seconds are being measured.'],
   ['nobody', 'offline', [], 'none', 'Nothing arrives. Start streaming in your encoder with the server and key on this page.'],
   ['waiting', 'reconnecting', minute(), 'fair', 'Your encoder’s connection dropped. The broadcast waits for it to come back.'],

@@ -114,6 +114,11 @@ export interface ServerEvent {
   data: unknown;
 }
 
+export interface EventFilter {
+  type?: string;
+  channel?: string;
+}
+
 export interface StartAnswer {
   channel: string;
   publish_url: string | null;
@@ -142,6 +147,11 @@ const PAGES_MAX = 10;
 const PAGE_SIZE = 200;
 
 const segment = encodeURIComponent;
+
+function eventsPath(filter: EventFilter): string {
+  const wanted = new URLSearchParams({ ...filter }).toString();
+  return wanted === '' ? '/events' : `/events?${wanted}`;
+}
 
 /** Calls with one token. `refused` hears of a token that the server no longer takes. */
 export class ManageClient {
@@ -187,8 +197,8 @@ export class ManageClient {
   deliveries = (id: string): Promise<Delivery[]> => this.#first(`/webhooks/${segment(id)}/deliveries`);
   replay = (id: string, delivery: string): Promise<void> => this.#ask('POST', `/webhooks/${segment(id)}/deliveries/${segment(delivery)}/replay`);
 
-  events = (filter: { type?: string; channel?: string } = {}): Promise<ServerEvent[]> => this.#first(`/events?${new URLSearchParams(filter)}`);
-  followEvents = (filter: { type?: string; channel?: string }, on: Following): (() => void) => this.#follow(`/events?${new URLSearchParams(filter)}`, on);
+  events = (filter: EventFilter = {}): Promise<ServerEvent[]> => this.#first(eventsPath(filter));
+  followEvents = (filter: EventFilter, on: Following): (() => void) => this.#follow(eventsPath(filter), on);
 
   #follow(path: string, on: Following): () => void {
     return follow(`/api/v1${path}`, this.token, {

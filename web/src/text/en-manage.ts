@@ -142,7 +142,7 @@ export const words = {
     obsSteps: (rate: string) => [
       'Settings, Stream: Service “Custom…”, and paste server and key from here.',
       `Settings, Output, mode Advanced: Rate Control CBR, Bitrate ${rate}.`,
-      'There too: Keyframe Interval 2 s. With 0 viewers wait longer for the picture.',
+      'There too: Keyframe Interval 2 s. Left at 0 (auto), it makes viewers wait for the picture.',
       'Start Streaming. The picture appears above after two to three seconds.',
     ],
     obsRate: '6000 Kbps for 1080p60, 4500 for 1080p30, 3000 for 720p30',
