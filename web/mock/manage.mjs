@@ -48,7 +48,7 @@ export class Management {
     lines.forEach(([type, minutes], index) => {
       const name = [...this.channels.keys()][(index * 2) % 4];
       const data = type === 'health.changed' ? { notices: [{ code: 'keyframes_apart', severity: 'warning', text: 'Your encoder sends a keyframe every 8 s; set 2 s.' }] } : type === 'rendition.added' ? { name: '480p', width: 854, height: 480 } : {};
-      this.events.push({ id: newId('evt'), type, at: ago(minutes), channel: name, stream_id: type.startsWith('stream') ? this.channels.get(name)?.view.stream_id ?? null : null, data });
+      this.events.push({ id: newId('evt'), type, at: ago(minutes), channel: name, channel_id: this.ids.get(name).id, stream_id: type.startsWith('stream') ? this.channels.get(name)?.view.stream_id ?? null : null, data });
     });
   }
 
@@ -63,9 +63,9 @@ export class Management {
   }
 
   emit(type, channel, data = {}) {
-    const event = { id: newId('evt'), type, at: new Date().toISOString(), channel, stream_id: this.channels.get(channel)?.view.stream_id ?? null, data };
+    const event = { id: newId('evt'), type, at: new Date().toISOString(), channel, channel_id: this.ids.get(channel)?.id ?? null, stream_id: this.channels.get(channel)?.view.stream_id ?? null, data };
     this.events.push(event);
-    for (const { response, matches } of this.listeners) if (matches(event)) response.write(`id: ${event.id}\nevent: event\ndata: ${JSON.stringify(event)}\n\n`);
+    for (const { response, matches } of this.listeners) if (matches(event)) response.write(`id: ${event.id}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
   }
 
   managed(name) {
@@ -217,7 +217,10 @@ export class Management {
   manageEvents({ request, response, url }, list) {
     const [type, channel] = ['type', 'channel'].map((name) => url.searchParams.get(name));
     const matches = (event) => (!type || event.type === type) && (!channel || event.channel === channel);
-    if (!(request.headers.accept ?? '').includes('text/event-stream')) return list(this.events.filter(matches).reverse());
+    if (!(request.headers.accept ?? '').includes('text/event-stream')) {
+      const found = this.events.filter(matches);
+      return list(url.searchParams.get('order') === 'desc' ? found.reverse() : found);
+    }
     response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
     response.write(': hello\n\n');
     const listener = { response, matches };
@@ -228,6 +231,6 @@ export class Management {
   start({ response, body }) {
     const key = String(body.stream_key ?? '');
     if (!/^tw_[a-z2-7]{32}$/.test(key)) return this.problem(response, 403, 'key_refused', 'This is not a stream key: a key is `tw_` and 32 letters and digits.');
-    this.json(response, 200, { channel: [...this.channels.keys()][0], publish_url: `rtmp://127.0.0.1:1935/live/${key}`, hls: '/live/demo/master.m3u8', dash: '/live/demo/manifest.mpd', state: 'offline' });
+    this.json(response, 200, { channel: [...this.channels.keys()][0], publish_url: 'rtmp://127.0.0.1:1935/live', stream_id: null, hls: '/live/demo/master.m3u8', dash: '/live/demo/manifest.mpd', state: 'offline' });
   }
 }

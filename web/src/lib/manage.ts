@@ -109,7 +109,8 @@ export interface ServerEvent {
   id: string;
   type: string;
   at: string;
-  channel: string | null;
+  channel: string;
+  channel_id: string;
   stream_id: string | null;
   data: unknown;
 }
@@ -121,6 +122,7 @@ export interface EventFilter {
 
 export interface StartAnswer {
   channel: string;
+  /** The encoder needs the key beside it; null: RTMP is off. */
   publish_url: string | null;
   hls: string;
   dash: string;
@@ -148,7 +150,7 @@ const PAGE_SIZE = 200;
 
 const segment = encodeURIComponent;
 
-function eventsPath(filter: EventFilter): string {
+function eventsPath(filter: EventFilter & { order?: 'desc' }): string {
   const wanted = new URLSearchParams({ ...filter }).toString();
   return wanted === '' ? '/events' : `/events?${wanted}`;
 }
@@ -197,7 +199,8 @@ export class ManageClient {
   deliveries = (id: string): Promise<Delivery[]> => this.#first(`/webhooks/${segment(id)}/deliveries`);
   replay = (id: string, delivery: string): Promise<void> => this.#ask('POST', `/webhooks/${segment(id)}/deliveries/${segment(delivery)}/replay`);
 
-  events = (filter: EventFilter = {}): Promise<ServerEvent[]> => this.#first(eventsPath(filter));
+  /** Newest first. */
+  events = (filter: EventFilter = {}): Promise<ServerEvent[]> => this.#first(eventsPath({ ...filter, order: 'desc' }));
   followEvents = (filter: EventFilter, on: Following): (() => void) => this.#follow(eventsPath(filter), on);
 
   #follow(path: string, on: Following): () => void {
