@@ -121,6 +121,7 @@ export const words = {
   connect: {
     title: 'Connect your encoder',
     server: 'Server',
+    serverTls: 'Server, encrypted',
     noServer: 'This server takes no RTMP. Switch it on with `rtmp` in its settings.',
     key: 'Stream key',
     keyOnce: 'Copy it now: the server does not keep the key itself and shows it this once.',
