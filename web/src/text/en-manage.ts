@@ -20,7 +20,7 @@ export const words = {
     empty: 'Paste your admin token first.',
     streamKey: 'This is a stream key. It lets an encoder in, not a person; paste an admin token, which begins with twa_.',
     malformed: 'This is not an admin token: those begin with twa_.',
-    refused: 'The server did not take this token. It may be wrong, expired or revoked.',
+    refused: 'The server did not take this token.',
     how: 'No token yet? On the server, run this. It prints a token once.',
   },
   scope: {
