@@ -27,13 +27,13 @@ export class Management {
       { id: newId('tok'), label: 'Scheduler', prefix: 'twa_a2bd', scopes: ['read', 'publish'], created_at: ago(90_000), expires_at: ago(600), revoked_at: null },
     ];
     this.webhooks = [
-      { id: newId('wh'), url: 'https://hooks.example.org/tidewire', label: 'Announcements', events: ['stream.live', 'stream.ended'], enabled: true, created_at: ago(20_000) },
-      { id: newId('wh'), url: 'https://ops.example.org/alerts', label: 'Alerts', events: ['health.changed', 'stream.failed'], enabled: true, created_at: ago(8_000) },
-      { id: newId('wh'), url: 'https://old.example.org/in', label: 'Old archive', events: [], enabled: false, created_at: ago(80_000) },
+      { id: newId('wh'), url: 'https://hooks.example.org/tidewire', label: 'Announcements', events: ['stream.live', 'stream.ended'], enabled: true, created_at: ago(20_000), failing_since: null },
+      { id: newId('wh'), url: 'https://ops.example.org/alerts', label: 'Alerts', events: ['health.changed', 'stream.failed'], enabled: true, created_at: ago(8_000), failing_since: ago(76) },
+      { id: newId('wh'), url: 'https://old.example.org/in', label: 'Old archive', events: [], enabled: false, created_at: ago(80_000), failing_since: null },
     ];
     this.deliveries = new Map(this.webhooks.map((hook, index) => [hook.id, Array.from({ length: index === 2 ? 0 : 9 }, (_, row) => {
       const failed = index === 1 && row < 3;
-      return { id: newId('dlv'), event_id: newId('evt'), type: hook.events[row % hook.events.length], attempt: failed ? 4 - row : 1, status: failed ? (row === 1 ? null : 503) : 200, error: failed ? (row === 1 ? 'no answer within 15 s' : 'the target answered 503') : null, at: ago(row * 37 + 2), duration_ms: failed ? (row === 1 ? 15_000 : 210) : 84 + row * 7 };
+      return { id: newId('del'), event_id: newId('evt'), type: hook.events[row % hook.events.length], state: !failed ? 'delivered' : row === 2 ? 'failed' : 'pending', attempt: failed ? 4 - row : 1, status: failed ? (row === 1 ? null : 503) : 200, error: failed ? (row === 1 ? 'no answer within 15 s' : 'answered 503 Service Unavailable') : null, at: ago(row * 37 + 2), duration_ms: failed ? (row === 1 ? 15_000 : 210) : 84 + row * 7 };
     })]));
     this.past = [
       { id: newId('st'), channel: 'town-hall', state: 'ended', started_at: ago(190), ended_at: ago(96), reason: null, source: { codecs: 'avc1.640028,mp4a.40.2', width: 1920, height: 1080, frame_rate: 30 }, publisher: { protocol: 'rtmp', encoder: 'obs-output module (libobs version 31.0.2)', address: null } },
@@ -196,7 +196,7 @@ export class Management {
     if (id === undefined && method === 'GET') return list(this.webhooks);
     if (id === undefined) {
       if (!/^https?:\/\//.test(body.url)) return this.problem(response, 422, 'webhook_url', `"${body.url}" is no address of a webhook: it begins with https:// (or http:// on your own network).`);
-      const hook = { id: newId('wh'), url: body.url, label: body.label ?? null, events: body.events, enabled: true, created_at: new Date().toISOString() };
+      const hook = { id: newId('wh'), url: body.url, label: body.label ?? '', events: body.events, enabled: true, created_at: new Date().toISOString(), failing_since: null };
       this.webhooks.unshift(hook);
       this.deliveries.set(hook.id, []);
       return this.json(response, 201, { ...hook, secret: secret('whsec_') });
@@ -206,7 +206,7 @@ export class Management {
     if (what === 'deliveries' && method === 'GET') return list(this.deliveries.get(id));
     if (what === 'deliveries') {
       const old = this.deliveries.get(id).find((item) => item.id === delivery);
-      this.deliveries.get(id).unshift({ ...old, id: newId('dlv'), attempt: 1, status: 200, error: null, at: new Date().toISOString(), duration_ms: 91 });
+      this.deliveries.get(id).unshift({ ...old, id: newId('del'), state: 'delivered', attempt: 1, status: 200, error: null, at: new Date().toISOString(), duration_ms: 91 });
       return response.writeHead(202).end();
     }
     if (method === 'DELETE') return (this.webhooks = this.webhooks.filter((item) => item !== hook)), response.writeHead(204).end();

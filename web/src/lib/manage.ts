@@ -86,22 +86,27 @@ export interface AdminToken {
 export interface Webhook {
   id: string;
   url: string;
-  label: string | null;
+  /** May be empty. */
+  label: string;
   /** Event types; empty = all. */
   events: string[];
   enabled: boolean;
   created_at: string;
+  /** Since when no delivery has succeeded; null: the last one did. */
+  failing_since: string | null;
 }
 
 export interface Delivery {
   id: string;
   event_id: string;
   type: string;
+  /** `failed` = it is not tried again. */
+  state: 'pending' | 'delivered' | 'failed';
+  /** Attempts so far; status, error, time and duration are of the last one. */
   attempt: number;
-  /** The HTTP status that the target answered, or a word such as `pending`. */
-  status: number | string | null;
+  status: number | null;
   error: string | null;
-  at: string;
+  at: string | null;
   duration_ms: number | null;
 }
 

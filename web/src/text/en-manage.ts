@@ -285,7 +285,7 @@ export const words = {
   webhooks: {
     add: 'New webhook',
     addTitle: 'Tell another program',
-    addHint: 'The server posts each event to this address, signed as Standard Webhooks says, and tries again for a day.',
+    addHint: 'The server posts each event to this address, signed as Standard Webhooks says, and tries again for a day. A webhook that fails for five days is switched off.',
     url: 'Address',
     urlHint: 'Where to post to, https://…',
     label: 'Label',
@@ -303,6 +303,8 @@ export const words = {
     turnOn: 'Switch on',
     turnOff: 'Switch off',
     remove: 'Delete',
+    failing: (since: string) => `No answer since ${since}`,
+    states: { pending: 'Waiting', delivered: 'Delivered', failed: 'Given up' },
     removeTitle: 'Delete this webhook?',
     removeHint: 'Nothing more is sent to it, and its log of deliveries goes.',
     all: 'All webhooks',
