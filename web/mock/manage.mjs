@@ -27,13 +27,13 @@ export class Management {
       { id: newId('tok'), label: 'Scheduler', prefix: 'twa_a2bd', scopes: ['read', 'publish'], created_at: ago(90_000), expires_at: ago(600), revoked_at: null },
     ];
     this.webhooks = [
-      { id: newId('wh'), url: 'https://hooks.example.org/tidewire', label: 'Announcements', events: ['stream.live', 'stream.ended'], enabled: true, created_at: ago(20_000) },
-      { id: newId('wh'), url: 'https://ops.example.org/alerts', label: 'Alerts', events: ['health.changed', 'stream.failed'], enabled: true, created_at: ago(8_000) },
-      { id: newId('wh'), url: 'https://old.example.org/in', label: 'Old archive', events: [], enabled: false, created_at: ago(80_000) },
+      { id: newId('wh'), url: 'https://hooks.example.org/tidewire', label: 'Announcements', events: ['stream.live', 'stream.ended'], enabled: true, created_at: ago(20_000), failing_since: null },
+      { id: newId('wh'), url: 'https://ops.example.org/alerts', label: 'Alerts', events: ['health.changed', 'stream.failed'], enabled: true, created_at: ago(8_000), failing_since: ago(76) },
+      { id: newId('wh'), url: 'https://old.example.org/in', label: 'Old archive', events: [], enabled: false, created_at: ago(80_000), failing_since: null },
     ];
     this.deliveries = new Map(this.webhooks.map((hook, index) => [hook.id, Array.from({ length: index === 2 ? 0 : 9 }, (_, row) => {
       const failed = index === 1 && row < 3;
-      return { id: newId('dlv'), event_id: newId('evt'), type: hook.events[row % hook.events.length], attempt: failed ? 4 - row : 1, status: failed ? (row === 1 ? null : 503) : 200, error: failed ? (row === 1 ? 'no answer within 15 s' : 'the target answered 503') : null, at: ago(row * 37 + 2), duration_ms: failed ? (row === 1 ? 15_000 : 210) : 84 + row * 7 };
+      return { id: newId('del'), event_id: newId('evt'), type: hook.events[row % hook.events.length], state: !failed ? 'delivered' : row === 2 ? 'failed' : 'pending', attempt: failed ? 4 - row : 1, status: failed ? (row === 1 ? null : 503) : 200, error: failed ? (row === 1 ? 'no answer within 15 s' : 'answered 503 Service Unavailable') : null, at: ago(row * 37 + 2), duration_ms: failed ? (row === 1 ? 15_000 : 210) : 84 + row * 7 };
     })]));
     this.past = [
       { id: newId('st'), channel: 'town-hall', state: 'ended', started_at: ago(190), ended_at: ago(96), reason: null, source: { codecs: 'avc1.640028,mp4a.40.2', width: 1920, height: 1080, frame_rate: 30 }, publisher: { protocol: 'rtmp', encoder: 'obs-output module (libobs version 31.0.2)', address: null } },
@@ -48,7 +48,7 @@ export class Management {
     lines.forEach(([type, minutes], index) => {
       const name = [...this.channels.keys()][(index * 2) % 4];
       const data = type === 'health.changed' ? { notices: [{ code: 'keyframes_apart', severity: 'warning', text: 'Your encoder sends a keyframe every 8 s; set 2 s.' }] } : type === 'rendition.added' ? { name: '480p', width: 854, height: 480 } : {};
-      this.events.push({ id: newId('evt'), type, at: ago(minutes), channel: name, stream_id: type.startsWith('stream') ? this.channels.get(name)?.view.stream_id ?? null : null, data });
+      this.events.push({ id: newId('evt'), type, at: ago(minutes), channel: name, channel_id: this.ids.get(name).id, stream_id: type.startsWith('stream') ? this.channels.get(name)?.view.stream_id ?? null : null, data });
     });
   }
 
@@ -63,9 +63,9 @@ export class Management {
   }
 
   emit(type, channel, data = {}) {
-    const event = { id: newId('evt'), type, at: new Date().toISOString(), channel, stream_id: this.channels.get(channel)?.view.stream_id ?? null, data };
+    const event = { id: newId('evt'), type, at: new Date().toISOString(), channel, channel_id: this.ids.get(channel)?.id ?? null, stream_id: this.channels.get(channel)?.view.stream_id ?? null, data };
     this.events.push(event);
-    for (const { response, matches } of this.listeners) if (matches(event)) response.write(`id: ${event.id}\nevent: event\ndata: ${JSON.stringify(event)}\n\n`);
+    for (const { response, matches } of this.listeners) if (matches(event)) response.write(`id: ${event.id}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
   }
 
   managed(name) {
@@ -196,7 +196,7 @@ export class Management {
     if (id === undefined && method === 'GET') return list(this.webhooks);
     if (id === undefined) {
       if (!/^https?:\/\//.test(body.url)) return this.problem(response, 422, 'webhook_url', `"${body.url}" is no address of a webhook: it begins with https:// (or http:// on your own network).`);
-      const hook = { id: newId('wh'), url: body.url, label: body.label ?? null, events: body.events, enabled: true, created_at: new Date().toISOString() };
+      const hook = { id: newId('wh'), url: body.url, label: body.label ?? '', events: body.events, enabled: true, created_at: new Date().toISOString(), failing_since: null };
       this.webhooks.unshift(hook);
       this.deliveries.set(hook.id, []);
       return this.json(response, 201, { ...hook, secret: secret('whsec_') });
@@ -206,7 +206,7 @@ export class Management {
     if (what === 'deliveries' && method === 'GET') return list(this.deliveries.get(id));
     if (what === 'deliveries') {
       const old = this.deliveries.get(id).find((item) => item.id === delivery);
-      this.deliveries.get(id).unshift({ ...old, id: newId('dlv'), attempt: 1, status: 200, error: null, at: new Date().toISOString(), duration_ms: 91 });
+      this.deliveries.get(id).unshift({ ...old, id: newId('del'), state: 'delivered', attempt: 1, status: 200, error: null, at: new Date().toISOString(), duration_ms: 91 });
       return response.writeHead(202).end();
     }
     if (method === 'DELETE') return (this.webhooks = this.webhooks.filter((item) => item !== hook)), response.writeHead(204).end();
@@ -217,7 +217,10 @@ export class Management {
   manageEvents({ request, response, url }, list) {
     const [type, channel] = ['type', 'channel'].map((name) => url.searchParams.get(name));
     const matches = (event) => (!type || event.type === type) && (!channel || event.channel === channel);
-    if (!(request.headers.accept ?? '').includes('text/event-stream')) return list(this.events.filter(matches).reverse());
+    if (!(request.headers.accept ?? '').includes('text/event-stream')) {
+      const found = this.events.filter(matches);
+      return list(url.searchParams.get('order') === 'desc' ? found.reverse() : found);
+    }
     response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
     response.write(': hello\n\n');
     const listener = { response, matches };
@@ -228,6 +231,6 @@ export class Management {
   start({ response, body }) {
     const key = String(body.stream_key ?? '');
     if (!/^tw_[a-z2-7]{32}$/.test(key)) return this.problem(response, 403, 'key_refused', 'This is not a stream key: a key is `tw_` and 32 letters and digits.');
-    this.json(response, 200, { channel: [...this.channels.keys()][0], publish_url: `rtmp://127.0.0.1:1935/live/${key}`, hls: '/live/demo/master.m3u8', dash: '/live/demo/manifest.mpd', state: 'offline' });
+    this.json(response, 200, { channel: [...this.channels.keys()][0], publish_url: 'rtmp://127.0.0.1:1935/live', stream_id: null, hls: '/live/demo/master.m3u8', dash: '/live/demo/manifest.mpd', state: 'offline' });
   }
 }

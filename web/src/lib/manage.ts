@@ -86,22 +86,27 @@ export interface AdminToken {
 export interface Webhook {
   id: string;
   url: string;
-  label: string | null;
+  /** May be empty. */
+  label: string;
   /** Event types; empty = all. */
   events: string[];
   enabled: boolean;
   created_at: string;
+  /** Since when no delivery has succeeded; null: the last one did. */
+  failing_since: string | null;
 }
 
 export interface Delivery {
   id: string;
   event_id: string;
   type: string;
+  /** `failed` = it is not tried again. */
+  state: 'pending' | 'delivered' | 'failed';
+  /** Attempts so far; status, error, time and duration are of the last one. */
   attempt: number;
-  /** The HTTP status that the target answered, or a word such as `pending`. */
-  status: number | string | null;
+  status: number | null;
   error: string | null;
-  at: string;
+  at: string | null;
   duration_ms: number | null;
 }
 
@@ -109,13 +114,20 @@ export interface ServerEvent {
   id: string;
   type: string;
   at: string;
-  channel: string | null;
+  channel: string;
+  channel_id: string;
   stream_id: string | null;
   data: unknown;
 }
 
+export interface EventFilter {
+  type?: string;
+  channel?: string;
+}
+
 export interface StartAnswer {
   channel: string;
+  /** The encoder needs the key beside it; null: RTMP is off. */
   publish_url: string | null;
   hls: string;
   dash: string;
@@ -142,6 +154,11 @@ const PAGES_MAX = 10;
 const PAGE_SIZE = 200;
 
 const segment = encodeURIComponent;
+
+function eventsPath(filter: EventFilter & { order?: 'desc' }): string {
+  const wanted = new URLSearchParams({ ...filter }).toString();
+  return wanted === '' ? '/events' : `/events?${wanted}`;
+}
 
 /** Calls with one token. `refused` hears of a token that the server no longer takes. */
 export class ManageClient {
@@ -187,8 +204,9 @@ export class ManageClient {
   deliveries = (id: string): Promise<Delivery[]> => this.#first(`/webhooks/${segment(id)}/deliveries`);
   replay = (id: string, delivery: string): Promise<void> => this.#ask('POST', `/webhooks/${segment(id)}/deliveries/${segment(delivery)}/replay`);
 
-  events = (filter: { type?: string; channel?: string } = {}): Promise<ServerEvent[]> => this.#first(`/events?${new URLSearchParams(filter)}`);
-  followEvents = (filter: { type?: string; channel?: string }, on: Following): (() => void) => this.#follow(`/events?${new URLSearchParams(filter)}`, on);
+  /** Newest first. */
+  events = (filter: EventFilter = {}): Promise<ServerEvent[]> => this.#first(eventsPath({ ...filter, order: 'desc' }));
+  followEvents = (filter: EventFilter, on: Following): (() => void) => this.#follow(eventsPath(filter), on);
 
   #follow(path: string, on: Following): () => void {
     return follow(`/api/v1${path}`, this.token, {

@@ -56,13 +56,36 @@ export class ManagedChannels {
 /** Calls `news` with each event, and once without one when the connection is back after a break. */
 export function followNews(client: ManageClient, filter: { channel?: string; type?: string }, news: (event: ServerEvent | null) => void, lost: (is: boolean) => void): () => void {
   let wasLost = false;
-  return client.followEvents(filter, {
+  let closeLive: (() => void) | undefined;
+  const close = client.followEvents(filter, {
     message: (_, data) => news(data as ServerEvent),
     connection: (state) => {
       lost(state === 'lost');
       if (state === 'open' && wasLost) news(null);
       wasLost = state === 'lost' || (wasLost && state !== 'open');
     },
-    closed: () => lost(true),
+    closed: (problem) => {
+      if (problem.status === 404) closeLive = followPublicNews(filter.channel, () => news(null));
+      else lost(true);
+    },
   });
+  return () => {
+    close();
+    closeLive?.();
+  };
+}
+
+/** For a server that keeps no event log: what everybody may see tells at least when a public channel changes. */
+function followPublicNews(channel: string | undefined, changed: () => void): () => void {
+  const source = new EventSource(`/api/v1/live${channel === undefined ? '' : `?channel=${encodeURIComponent(channel)}`}`);
+  const known = new Map<string, string>();
+  source.addEventListener('channel', (event) => {
+    const { name, state, stream_id } = JSON.parse(event.data as string) as Channel;
+    const now = `${state} ${stream_id}`;
+    // Most news are viewer counts.
+    if (known.get(name) !== now) changed();
+    known.set(name, now);
+  });
+  source.addEventListener('snapshot', changed);
+  return () => source.close();
 }

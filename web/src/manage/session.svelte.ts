@@ -38,6 +38,16 @@ class Session {
     if (token !== null && this.status === 'out' && this.problem === null) void this.#check(token);
   }
 
+  /** Whether this browser keeps a token that can be tried again. */
+  get isKept(): boolean {
+    return stored() !== null;
+  }
+
+  retry(): void {
+    const token = stored();
+    if (token !== null) void this.#check(token);
+  }
+
   async signIn(token: string, stay: boolean): Promise<void> {
     if (await this.#check(token)) store(token, stay);
   }

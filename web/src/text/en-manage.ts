@@ -20,7 +20,7 @@ export const words = {
     empty: 'Paste your admin token first.',
     streamKey: 'This is a stream key. It lets an encoder in, not a person; paste an admin token, which begins with twa_.',
     malformed: 'This is not an admin token: those begin with twa_.',
-    refused: 'The server did not take this token. It may be wrong, expired or revoked.',
+    refused: 'The server did not take this token.',
     how: 'No token yet? On the server, run this. It prints a token once.',
   },
   scope: {
@@ -72,7 +72,7 @@ export const words = {
     unmute: 'Sound on',
     mute: 'Sound off',
     offlineTitle: 'Nothing on air',
-    offlineHint: 'Start streaming in your encoder with the server and key below. The picture appears here by itself.',
+    offlineHint: 'Start streaming in your encoder with the server and key on this page. The picture appears here by itself.',
     startingTitle: 'Your encoder has connected',
     startingHint: 'The picture is seconds away.',
     reconnectingTitle: 'Your encoder is gone',
@@ -88,7 +88,7 @@ export const words = {
   health: {
     title: 'Health',
     level: { none: 'Off air', good: 'All is well', fair: 'Look at this', bad: 'Broken' },
-    offline: 'Nothing arrives. Start streaming in your encoder with the server and key below.',
+    offline: 'Nothing arrives. Start streaming in your encoder with the server and key on this page.',
     starting: 'Your encoder has connected. The first seconds are being measured.',
     reconnecting: 'Your encoder’s connection dropped. The broadcast waits for it to come back.',
     ended: 'The broadcast has ended.',
@@ -121,6 +121,7 @@ export const words = {
   connect: {
     title: 'Connect your encoder',
     server: 'Server',
+    serverTls: 'Server, encrypted',
     noServer: 'This server takes no RTMP. Switch it on with `rtmp` in its settings.',
     key: 'Stream key',
     keyOnce: 'Copy it now: the server does not keep the key itself and shows it this once.',
@@ -142,7 +143,7 @@ export const words = {
     obsSteps: (rate: string) => [
       'Settings, Stream: Service “Custom…”, and paste server and key from here.',
       `Settings, Output, mode Advanced: Rate Control CBR, Bitrate ${rate}.`,
-      'There too: Keyframe Interval 2 s. With 0 viewers wait longer for the picture.',
+      'There too: Keyframe Interval 2 s. Left at 0 (auto), it makes viewers wait for the picture.',
       'Start Streaming. The picture appears above after two to three seconds.',
     ],
     obsRate: '6000 Kbps for 1080p60, 4500 for 1080p30, 3000 for 720p30',
@@ -284,7 +285,7 @@ export const words = {
   webhooks: {
     add: 'New webhook',
     addTitle: 'Tell another program',
-    addHint: 'The server posts each event to this address, signed as Standard Webhooks says, and tries again for a day.',
+    addHint: 'The server posts each event to this address, signed as Standard Webhooks says, and tries again for a day. A webhook that fails for five days is switched off.',
     url: 'Address',
     urlHint: 'Where to post to, https://…',
     label: 'Label',
@@ -302,6 +303,8 @@ export const words = {
     turnOn: 'Switch on',
     turnOff: 'Switch off',
     remove: 'Delete',
+    failing: (since: string) => `No answer since ${since}`,
+    states: { pending: 'Waiting', delivered: 'Delivered', failed: 'Given up' },
     removeTitle: 'Delete this webhook?',
     removeHint: 'Nothing more is sent to it, and its log of deliveries goes.',
     all: 'All webhooks',

@@ -23,6 +23,7 @@ export const text = {
     emptyHint: 'Two steps, and your picture is on this page.',
     addTitle: '1. Add a channel',
     addHint: 'On the server, run this. It prints the stream key once.',
+    addOr: 'Or make it in the browser, with an admin token:',
     addCommand: 'tidewire channel add demo',
     obsTitle: '2. Point your encoder at it',
     obsHint: 'In OBS: Settings, Stream, Service “Custom…”.',

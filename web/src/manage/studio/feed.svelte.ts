@@ -17,13 +17,17 @@ export class StatsFeed {
   open(client: ManageClient, stream: string): () => void {
     this.points = [];
     this.over = false;
+    this.lost = false;
     return client.followStats(stream, {
       message: (event, data) => {
         if (event === 'history') this.points = (data as Stats[]).slice(-KEPT_S);
         else if (event === 'stats') this.points = [...this.points.slice(1 - KEPT_S), data as Stats];
       },
       connection: (state) => (this.lost = state === 'lost'),
-      closed: () => (this.over = true),
+      closed: () => {
+        this.over = true;
+        this.lost = false;
+      },
     });
   }
 }

@@ -16,6 +16,8 @@ export interface Health {
 const bitrate = (bits: number): string => plainBitrate(bits).replace(' ', '\u00a0');
 
 const LOOK_BACK = 30;
+/** The first seconds of a stream: its rates are still finding themselves. */
+const SETTLE_S = 3;
 /** Nothing for this many seconds on end is silence. */
 const SILENT_S = 4;
 /** A keyframe further apart than this makes viewers wait (the server re-encodes beyond it). */
@@ -37,7 +39,8 @@ export function health(channel: Channel, points: readonly Stats[]): Health {
   if (channel.state === 'offline' || channel.state === 'ended') return { level: 'none', sentence: text[channel.state], further: [] };
   if (channel.state === 'failed') return { level: 'bad', sentence: said[0] ?? text.failed, further: said.slice(1) };
   if (channel.state === 'reconnecting') return { level: 'fair', sentence: text.reconnecting, further: said };
-  const recent = points.slice(-LOOK_BACK);
+  const begun = points.findIndex((point) => point.ingest_bitrate > 0);
+  const recent = begun < 0 ? [] : points.slice(Math.max(begun + SETTLE_S, points.length - LOOK_BACK));
   if (channel.state === 'starting' || recent.length < 2) return { level: 'none', sentence: text.starting, further: said };
 
   const rates = recent.map((point) => point.ingest_bitrate);
