@@ -93,6 +93,10 @@ fn audio(tag: Result<AudioTag, container::flv::Error>) -> String {
     match tag {
         Ok(AudioTag::AacHeader(record)) => format!("{:?}", media::aac::parse_config(&record)),
         Ok(AudioTag::Mp3(frame)) => format!("{:?}", parse_mp3_config(&frame)),
+        Ok(AudioTag::OpusHeader(head)) => format!("{:?}", media::opus::parse_head(&head, 960)),
+        Ok(AudioTag::Opus(packet)) => format!("{:?}", media::opus::packet_samples(&packet)),
+        Ok(AudioTag::FlacHeader(header)) => format!("{:?}", media::flac::parse_header(&header)),
+        Ok(AudioTag::Tracks(tracks)) => tracks.map(|track| audio(track.map(|(_, tag)| tag))).collect(),
         tag => format!("{tag:?}"),
     }
 }

@@ -9,6 +9,8 @@ const FILE: &[u8] = include_bytes!("../../crates/container/tests/data/ffmpeg.flv
 const HEVC: &[u8] = include_bytes!("../../crates/container/tests/data/hevc.flv");
 const AV1: &[u8] = include_bytes!("../../crates/container/tests/data/av1.flv");
 const TRACKS: &[u8] = include_bytes!("../../crates/container/tests/data/tracks.flv");
+const OPUS: &[u8] = include_bytes!("../../crates/container/tests/data/opus.flv");
+const FLAC: &[u8] = include_bytes!("../../crates/container/tests/data/flac.flv");
 
 /// xorshift64.
 struct Random(u64);
@@ -90,7 +92,7 @@ fn rtmp_ops_smoke() {
 
 #[test]
 fn flv_tags_smoke() {
-    smoke(flv_tags, &[FILE, HEVC, AV1, TRACKS], 6000);
+    smoke(flv_tags, &[FILE, HEVC, AV1, TRACKS, OPUS, FLAC], 8000);
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod init;
 mod read;
 
 pub use chunk::{ChunkHeader, ChunkSample, ProducerReference, write_chunk};
-pub use init::{InitError, init_segment};
+pub use init::{InitError, init_segment, is_audio_packaged};
 pub use read::{BoxRef, Boxes, Chunk, ReadError, ReadSample, dump, find, read_chunk};
 
 /// The only track's number.

@@ -2,8 +2,8 @@
 //!
 //! Adobe Flash Video File Format Specification 10.1, annex E. Times are milliseconds.
 //!
-//! [`parse_video`] and [`parse_audio`] read a tag body and give out slices of it; video also in Enhanced RTMP v2's form
-//! (`ex`). [`VideoStream`] turns the data of video tags into the form of [`media::Sample::data`]. [`Demuxer`] and [`Muxer`]
+//! [`parse_video`] and [`parse_audio`] read a tag body and give out slices of it, also in Enhanced RTMP v2's form (`ex`).
+//! [`VideoStream`] turns the data of video tags into the form of [`media::Sample::data`]. [`Demuxer`] and [`Muxer`]
 //! read and write the file form. Codecs that Tidewire does not take are reported by name.
 
 mod avc;
@@ -20,7 +20,7 @@ use media::VideoCodec;
 
 pub use avc::AvcStream;
 pub use demux::{Demuxer, FileError, FileTag, TAG_HEADER_BYTES, TagKind};
-pub use ex::{TRACKS_PER_TAG_MAX, VIDEO_FOUR_CCS, VideoTracks};
+pub use ex::{AUDIO_FOUR_CCS, AudioTracks, TRACKS_PER_TAG_MAX, VIDEO_FOUR_CCS, VideoTracks};
 pub use mp3::{Mp3Error, parse_mp3_config};
 pub use mux::{
     AVC_BODY_HEADER_BYTES, AvcPacket, MetadataValue, Muxer, aac_body_header, avc_body_header, mp3_body_header,
@@ -50,8 +50,10 @@ pub enum Error {
         found: u8,
     },
     /// An AvMultitrackType that Enhanced RTMP v2 does not have.
-    #[error("video tag of multitrack type {found}, at most 2 expected")]
+    #[error("{what} tag of multitrack type {found}, at most 2 expected")]
     Multitrack {
+        /// `video` or `audio`.
+        what: &'static str,
         /// As found.
         found: u8,
     },
@@ -149,6 +151,16 @@ pub enum AudioTag {
     Aac(Bytes),
     /// One MPEG audio layer III frame, header included.
     Mp3(Bytes),
+    /// Identification header (RFC 7845 5.1).
+    OpusHeader(Bytes),
+    /// One Opus packet.
+    Opus(Bytes),
+    /// Marker and metadata blocks (RFC 9639 8).
+    FlacHeader(Bytes),
+    /// One FLAC frame.
+    Flac(Bytes),
+    /// Several tracks, or one that is not the first.
+    Tracks(AudioTracks),
     /// Nothing to decode: an empty body.
     Nothing,
     /// Another codec.
@@ -213,7 +225,7 @@ pub fn parse_video(body: &Bytes) -> Result<VideoTag, Error> {
     }
 }
 
-/// Reads an audio tag body (E.4.2).
+/// Reads an audio tag body (E.4.2; Enhanced RTMP v2).
 pub fn parse_audio(body: &Bytes) -> Result<AudioTag, Error> {
     let Some(&first) = body.first() else {
         return Ok(AudioTag::Nothing);
@@ -232,18 +244,9 @@ pub fn parse_audio(body: &Bytes) -> Result<AudioTag, Error> {
         },
         SOUND_MP3 | SOUND_MP3_8K if body.len() == 1 => Ok(AudioTag::Nothing),
         SOUND_MP3 | SOUND_MP3_8K => Ok(AudioTag::Mp3(body.slice(1..))),
-        SOUND_EX_HEADER => Ok(AudioTag::Unsupported(four_cc(body))),
+        SOUND_EX_HEADER => ex::parse_audio(body),
         format => Ok(AudioTag::Unsupported(Codec::Audio(format))),
     }
-}
-
-fn four_cc(body: &[u8]) -> Codec {
-    Codec::FourCc(
-        body.get(1..)
-            .and_then(<[u8]>::first_chunk)
-            .copied()
-            .unwrap_or_default(),
-    )
 }
 
 #[cfg(test)]

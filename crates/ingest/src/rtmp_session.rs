@@ -38,7 +38,7 @@ const LINGER_BYTES_MAX: usize = 4 << 20;
 /// What encoders that speak Enhanced RTMP are told.
 const CAPABILITIES: Capabilities = Capabilities {
     video_four_ccs: flv::VIDEO_FOUR_CCS,
-    audio_four_ccs: &[],
+    audio_four_ccs: flv::AUDIO_FOUR_CCS,
     caps_ex: caps_ex::RECONNECT | caps_ex::MOD_EX,
 };
 

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use bytes::Bytes;
 use container::flv::{self, AudioTag, Codec, VideoStream, VideoTag};
 use hub::{Metadata, Publisher, RawSample, Severity};
-use media::{FrameRate, MediaKind, MediaTime, Micros, VideoCodec};
+use media::{AudioConfig, FrameRate, MediaKind, MediaTime, Micros, VideoCodec};
 use rtmp::amf::Value;
 
 use crate::stats::{IngestStats, MediaFault};
@@ -25,7 +25,6 @@ pub(crate) struct ToHub {
     video_header: Bytes,
     audio: Audio,
     is_open_gop_said: bool,
-    are_tracks_said: bool,
     /// Tags since the last one that made sense.
     bad_in_row: u32,
 }
@@ -36,6 +35,13 @@ enum Audio {
     Aac(Bytes),
     /// The fixed part of the frame header in force.
     Mp3([u8; 2]),
+    /// The header in force.
+    Flac(Bytes),
+    /// The identification header in force, and the packets' length in sample frames; 0 before the first.
+    Opus {
+        head: Bytes,
+        samples: u32,
+    },
 }
 
 /// What a tag was.
@@ -55,7 +61,6 @@ impl ToHub {
             video_header: Bytes::new(),
             audio: Audio::None,
             is_open_gop_said: false,
-            are_tracks_said: false,
             bad_in_row: 0,
         }
     }
@@ -138,7 +143,7 @@ impl ToHub {
             match track {
                 Err(_) => return Outcome::Fault(MediaFault::BadTag),
                 Ok((SOURCE_TRACK, tag)) => outcome = self.video_tag(tag, timestamp_ms, now),
-                Ok(_) => self.say_tracks(),
+                Ok(_) => self.say_tracks("video_tracks", "video"),
             }
         }
         outcome
@@ -230,33 +235,56 @@ impl ToHub {
         }
     }
 
-    fn say_tracks(&mut self) {
-        if !std::mem::replace(&mut self.are_tracks_said, true) {
-            let text = "The encoder sends several video tracks; only its first is taken.";
-            self.notice("video_tracks", Severity::Warning, text.to_owned());
-        }
+    fn say_tracks(&self, code: &'static str, kind: &str) {
+        let text = format!("The encoder sends several {kind} tracks; only its first is taken.");
+        self.notice(code, Severity::Warning, text);
     }
 
     fn audio(&mut self, timestamp_ms: i64, body: &Bytes, now: Micros) -> Outcome {
-        let data = match flv::parse_audio(body) {
+        let tracks = match flv::parse_audio(body) {
             Err(_) => return Outcome::Fault(MediaFault::BadTag),
-            Ok(AudioTag::Nothing) => return Outcome::Fine,
-            Ok(AudioTag::AacHeader(record)) => return self.aac_header(&record, now),
-            Ok(AudioTag::Aac(data)) => match self.audio {
-                Audio::Aac(_) => data,
-                Audio::None | Audio::Mp3(_) => return Outcome::Fault(MediaFault::NoConfig),
-            },
-            Ok(AudioTag::Mp3(data)) => match self.mp3_header(&data, now) {
-                Outcome::Fine => data,
-                other => return other,
-            },
-            Ok(AudioTag::Unsupported(codec)) => {
-                let text =
-                    format!("The encoder sends {codec} sound, which this server does not take: set AAC.");
+            Ok(AudioTag::Tracks(tracks)) => tracks,
+            Ok(tag) => return self.audio_tag(tag, timestamp_ms, now),
+        };
+        let mut outcome = Outcome::Fine;
+        for track in tracks {
+            match track {
+                Err(_) => return Outcome::Fault(MediaFault::BadTag),
+                Ok((SOURCE_TRACK, tag)) => outcome = self.audio_tag(tag, timestamp_ms, now),
+                Ok(_) => self.say_tracks("audio_tracks", "audio"),
+            }
+        }
+        outcome
+    }
+
+    fn audio_tag(&mut self, tag: AudioTag, timestamp_ms: i64, now: Micros) -> Outcome {
+        let (configured, data) = match tag {
+            // Tracks within a track do not exist.
+            AudioTag::Nothing | AudioTag::Tracks(_) => return Outcome::Fine,
+            AudioTag::AacHeader(record) => return self.aac_header(&record, now),
+            AudioTag::FlacHeader(header) => return self.flac_header(&header, now),
+            AudioTag::OpusHeader(head) => {
+                // How long its packets are is known with the first one.
+                let head = Bytes::copy_from_slice(&head);
+                self.audio = Audio::Opus { head, samples: 0 };
+                return Outcome::Fine;
+            }
+            AudioTag::Aac(data) if matches!(self.audio, Audio::Aac(_)) => (Outcome::Fine, data),
+            AudioTag::Flac(data) if matches!(self.audio, Audio::Flac(_)) => (Outcome::Fine, data),
+            AudioTag::Opus(data) => (self.opus_packet(&data, now), data),
+            AudioTag::Aac(_) | AudioTag::Flac(_) => return Outcome::Fault(MediaFault::NoConfig),
+            AudioTag::Mp3(data) => (self.mp3_header(&data, now), data),
+            AudioTag::Unsupported(codec) => {
+                let text = format!(
+                    "The encoder sends {codec} sound, which this server does not take: set AAC or Opus."
+                );
                 self.notice("audio_codec", Severity::Error, text);
                 return Outcome::Fault(MediaFault::UnsupportedCodec);
             }
         };
+        if configured != Outcome::Fine {
+            return configured;
+        }
         let at = MediaTime::from_millis(timestamp_ms);
         let raw = RawSample {
             kind: MediaKind::Audio,
@@ -270,23 +298,55 @@ impl ToHub {
         Outcome::Fine
     }
 
+    fn flac_header(&mut self, header: &Bytes, now: Micros) -> Outcome {
+        if matches!(&self.audio, Audio::Flac(known) if known == header) {
+            return Outcome::Fine;
+        }
+        match media::flac::parse_header(header) {
+            Ok(config) => self.configured(config, Audio::Flac(Bytes::copy_from_slice(header)), now),
+            Err(error) => self.bad_audio_header("FLAC", &error),
+        }
+    }
+
+    /// Opus says in each packet how long it is; encoders do not change it.
+    fn opus_packet(&mut self, packet: &[u8], now: Micros) -> Outcome {
+        let Audio::Opus { head, samples } = &self.audio else {
+            return Outcome::Fault(MediaFault::NoConfig);
+        };
+        let Some(found) = media::opus::packet_samples(packet) else {
+            return Outcome::Fault(MediaFault::BadTag);
+        };
+        if found == *samples {
+            return Outcome::Fine;
+        }
+        let head = head.clone();
+        match media::opus::parse_head(&head, found) {
+            Ok(config) => self.configured(config, Audio::Opus { head, samples: found }, now),
+            Err(error) => self.bad_audio_header("Opus", &error),
+        }
+    }
+
+    fn configured(&mut self, config: AudioConfig, audio: Audio, now: Micros) -> Outcome {
+        self.publisher.set_audio(config, now);
+        self.clear_audio_notices();
+        self.audio = audio;
+        Outcome::Fine
+    }
+
+    fn bad_audio_header(&self, codec: &str, error: &dyn std::error::Error) -> Outcome {
+        let text =
+            format!("The encoder's {codec} header cannot be read ({error}): check its audio settings.");
+        self.notice("audio_config", Severity::Error, text);
+        Outcome::Fault(MediaFault::BadConfig)
+    }
+
     fn aac_header(&mut self, record: &Bytes, now: Micros) -> Outcome {
         if matches!(&self.audio, Audio::Aac(known) if known == record) {
             return Outcome::Fine;
         }
         match media::aac::parse_config(record) {
-            Ok(config) => {
-                self.publisher.set_audio(config, now);
-                self.clear_audio_notices();
-                self.audio = Audio::Aac(Bytes::copy_from_slice(record));
-                Outcome::Fine
-            }
-            Err(error) => {
-                let text =
-                    format!("The encoder's AAC header cannot be read ({error}): check its audio settings.");
-                self.notice("audio_config", Severity::Error, text);
-                Outcome::Fault(MediaFault::BadConfig)
-            }
+            Ok(config) => self.configured(config, Audio::Aac(Bytes::copy_from_slice(record)), now),
+            Err(error) => self.bad_audio_header("AAC", &error),
         }
     }
 
@@ -300,12 +360,7 @@ impl ToHub {
             return Outcome::Fine;
         }
         match flv::parse_mp3_config(frame) {
-            Ok(config) => {
-                self.publisher.set_audio(config, now);
-                self.clear_audio_notices();
-                self.audio = Audio::Mp3(fixed);
-                Outcome::Fine
-            }
+            Ok(config) => self.configured(config, Audio::Mp3(fixed), now),
             Err(_) => Outcome::Fault(MediaFault::BadTag),
         }
     }

@@ -14,7 +14,7 @@ pub(crate) const KEYFRAMES_APART: &str = "keyframes_apart";
 pub(crate) const RUNGS_LEFT_OUT: &str = "rungs_left_out";
 /// Rungs were dropped while the stream ran.
 pub(crate) const RUNGS_DROPPED: &str = "rungs_dropped";
-/// The source's codec is offered as it is and in no other quality.
+/// The source is not H.264, and there is nothing else.
 pub(crate) const SOURCE_ONLY: &str = "source_only";
 /// The encoder's child is being replaced.
 pub(crate) const ENCODER_RESTARTING: &str = "encoder_restarting";
@@ -77,8 +77,8 @@ pub(crate) fn encoder_missing(board: &NoticeBoard, text: &str) {
 pub(crate) fn source_only(board: &NoticeBoard, codec: VideoCodec) {
     let codec = codec.as_str();
     let text = format!(
-        "The encoder sends {codec}, which is offered as it is and not re-encoded: browsers without {codec} show no picture. \
-         Set H.264 to reach every viewer."
+        "The encoder sends {codec} and nothing is re-encoded here: browsers without {codec} show no picture. Set H.264 to \
+         reach every viewer."
     );
     board.set(SOURCE_ONLY, Severity::Warning, text);
 }

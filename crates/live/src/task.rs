@@ -84,7 +84,7 @@ pub(crate) struct StreamTask {
     audio_child: Option<AudioToAac>,
     audio_children: u32,
     /// What comes can be packaged as it is.
-    is_audio_aac: bool,
+    is_audio_packaged: bool,
     mode: Option<Mode>,
     ladder: Option<Arc<VideoLadder>>,
     ladder_events: Option<LadderEvents>,
@@ -126,7 +126,7 @@ impl StreamTask {
             audio: None,
             audio_child: None,
             audio_children: 0,
-            is_audio_aac: false,
+            is_audio_packaged: false,
             mode: None,
             ladder: None,
             ladder_events: None,

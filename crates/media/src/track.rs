@@ -33,6 +33,10 @@ pub enum AudioCodec {
     Aac,
     /// MPEG-1/2 layer III. Accepted from publishers, transcoded to AAC before packaging.
     Mp3,
+    /// Opus, RFC 6716.
+    Opus,
+    /// FLAC, RFC 9639.
+    Flac,
 }
 
 /// A frame rate as an exact fraction, frames per `denominator / numerator` seconds: 30000/1001.
@@ -69,15 +73,16 @@ pub struct VideoConfig {
 pub struct AudioConfig {
     /// The codec.
     pub codec: AudioCodec,
-    /// AAC: the AudioSpecificConfig (ISO/IEC 14496-3 1.6.2.1). MP3: empty.
+    /// AAC: the AudioSpecificConfig (ISO/IEC 14496-3 1.6.2.1). Opus: the content of `dOps`. FLAC: the STREAMINFO block.
+    /// MP3: empty.
     pub record: Bytes,
-    /// The value of the `codecs` parameter, RFC 6381: `mp4a.40.2`.
+    /// The value of the `codecs` parameter, RFC 6381: `mp4a.40.2`, `opus`, `flac`.
     pub codec_string: String,
     /// Sample frames a second; also the track's timescale.
     pub sample_rate: NonZeroU32,
     /// Channels as played.
     pub channels: u16,
-    /// Sample frames in one access unit (AAC-LC: 1024).
+    /// Sample frames in one access unit (AAC-LC: 1024, Opus of 20 ms: 960).
     pub frame_samples: u32,
 }
 

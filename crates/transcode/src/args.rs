@@ -5,6 +5,7 @@ use media::ladder::{Rung, SMALL_RUNG_HEIGHT};
 
 use crate::EncoderSettings;
 use crate::process::FIRST_FD;
+use crate::writer::Feed;
 
 /// What the command line of a ladder child depends on.
 pub(crate) struct VideoArgs<'a> {
@@ -14,13 +15,16 @@ pub(crate) struct VideoArgs<'a> {
     pub(crate) frame_rate: Option<FrameRate>,
     /// Lines of the source's picture.
     pub(crate) source_height: u32,
+    /// What the child is fed with.
+    pub(crate) feed: Feed,
     /// Frames before this time (milliseconds of the child's timeline) are decoded only.
     pub(crate) first_ms: Option<i64>,
 }
 
 /// One decode, `rungs` encodes, FLV on one pipe each.
 pub(crate) fn video(args: &VideoArgs<'_>) -> Vec<String> {
-    let mut line = head(decoder_threads(args.source_height), FIRST_FD + args.rungs.len());
+    let threads = decoder_threads(args.source_height);
+    let mut line = head(threads, FIRST_FD + args.rungs.len(), args.feed);
     push(&mut line, &["-filter_complex", &filter(args)]);
     for (index, rung) in args.rungs.iter().enumerate() {
         push(&mut line, &["-map", &format!("[o{index}]")]);
@@ -41,7 +45,7 @@ pub(crate) fn video(args: &VideoArgs<'_>) -> Vec<String> {
 
 /// Any audio of the input to AAC. `aresample=async=1` keeps the samples where their times say, with silence in gaps.
 pub(crate) fn audio(sample_rate: u32, channels: u16) -> Vec<String> {
-    let mut line = head(1, FIRST_FD + 1);
+    let mut line = head(1, FIRST_FD + 1, Feed::Flv);
     push(
         &mut line,
         &[
@@ -79,7 +83,7 @@ pub(crate) fn audio(sample_rate: u32, channels: u16) -> Vec<String> {
 }
 
 /// Everything up to the input. A small probe makes the first frame come in 30-70 ms instead of 1.4 s.
-fn head(decoder_threads: u32, progress_fd: usize) -> Vec<String> {
+fn head(decoder_threads: u32, progress_fd: usize, feed: Feed) -> Vec<String> {
     let mut line = Vec::with_capacity(64);
     push(
         &mut line,
@@ -105,7 +109,7 @@ fn head(decoder_threads: u32, progress_fd: usize) -> Vec<String> {
             &decoder_threads.to_string(),
         ],
     );
-    push(&mut line, &["-f", "flv", "-i", "pipe:0", "-copyts"]);
+    push(&mut line, &["-f", feed.format(), "-i", "pipe:0", "-copyts"]);
     line
 }
 

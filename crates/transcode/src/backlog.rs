@@ -172,6 +172,11 @@ impl Backlog {
         self.track.as_ref()
     }
 
+    /// The track of the oldest sample: what a new child begins with.
+    pub(crate) fn front_track(&self) -> Option<&Arc<Track>> {
+        self.entries.front().map(|entry| &entry.track)
+    }
+
     /// Something is missing before the next sample.
     pub(crate) fn discontinuity(&mut self) {
         self.await_sync = true;

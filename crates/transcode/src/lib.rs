@@ -1,7 +1,7 @@
 //! FFmpeg as a supervised child process: live ladders, audio to AAC, thumbnails, encoder probing.
 //!
 //! FFmpeg is never linked. Each stream gets one video child (one decode, all rungs, one pipe per rung) and, if its
-//! audio is not AAC, one audio child. FLV goes in and comes out; what leaves this crate are [`media::Sample`]s on the
+//! audio is not AAC, one audio child. FLV goes in (HEVC and AV1: fragmented MP4) and comes out; what leaves this crate are [`media::Sample`]s on the
 //! stream's own timeline, exact to the tick.
 //!
 //! # The loop

@@ -103,7 +103,7 @@ impl OutputReader {
                     AudioTag::AacHeader(record) => audio_track(core, self.index, &record)?,
                     AudioTag::Aac(data) => audio_sample(core, self.index, tag.timestamp_ms, data, now)?,
                     AudioTag::Nothing => None,
-                    AudioTag::Mp3(_) | AudioTag::Unsupported(_) => return Err(OutputError::Codec),
+                    _ => return Err(OutputError::Codec),
                 },
             };
             if delivery.is_some() {

@@ -19,7 +19,7 @@ use crate::policy::{Behind, Failures};
 use crate::process::{Process, cpu_ticks, describe};
 use crate::shared::{Hang, Shared};
 use crate::stderr::{LastWords, read as read_stderr, read_progress};
-use crate::writer::write_all;
+use crate::writer::{Feed, write_all};
 use crate::{EncoderSettings, Ffmpeg, LadderEvent, Permit, RestartReason, RungSink};
 
 /// How often a child is looked at.
@@ -152,10 +152,15 @@ impl Supervisor {
         }
     }
 
-    fn arguments(&self, start: &Start) -> Vec<String> {
+    /// The command line, and what the child is fed with.
+    fn arguments(&self, start: &Start) -> (Vec<String>, Feed) {
         let core = self.shared.core();
+        let feed = core
+            .backlog
+            .front_track()
+            .map_or(Feed::Flv, |track| Feed::of(track));
         let config = core.backlog.track().map(|track| track.config.clone());
-        match config {
+        let line = match config {
             Some(TrackConfig::Audio(config)) => args::audio(config.sample_rate.get(), config.channels),
             other => {
                 let rungs: Vec<_> = core.active().filter_map(|output| output.rung.as_ref()).collect();
@@ -168,16 +173,18 @@ impl Supervisor {
                     settings: &self.settings,
                     frame_rate: self.shared.frame_rate.or_else(|| core.backlog.nominal_rate()),
                     source_height,
+                    feed,
                     first_ms: start.select_from_ms,
                 })
             }
-        }
+        };
+        (line, feed)
     }
 
     /// One child from spawn to end.
     async fn live(&mut self, start: &Start) -> End {
         let outputs = self.active();
-        let arguments = self.arguments(start);
+        let (arguments, feed) = self.arguments(start);
         let started = Instant::now();
         let (mut process, pipes) = match Process::spawn(self.ffmpeg.path(), &arguments, outputs.len()) {
             Ok(spawned) => spawned,
@@ -213,7 +220,7 @@ impl Supervisor {
         let (label, stats) = (self.shared.label.clone(), &self.shared.stats);
         others.spawn(read_stderr(pipes.stderr, label, Arc::clone(stats), words.clone()));
         others.spawn(read_progress(pipes.progress, Arc::clone(stats)));
-        let writer = tokio::spawn(write_all(Arc::clone(&self.shared), pipes.stdin));
+        let writer = tokio::spawn(write_all(Arc::clone(&self.shared), pipes.stdin, feed));
         let end = self.watch(&mut process, &mut is_broken, started, &words).await;
         if matches!(end, End::Stopped) {
             // The writer ends by itself when it has written what waits, which closes stdin.

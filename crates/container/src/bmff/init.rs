@@ -36,7 +36,7 @@ pub fn init_segment(track: &Track, bitrate: u32) -> Result<Bytes, InitError> {
             Some(_) => &video.record,
             None => return Err(InitError::Video { codec: video.codec }),
         },
-        TrackConfig::Audio(audio) if audio.codec != AudioCodec::Aac => {
+        TrackConfig::Audio(audio) if !is_audio_packaged(audio.codec) => {
             return Err(InitError::Audio { codec: audio.codec });
         }
         TrackConfig::Audio(audio) => &audio.record,
@@ -204,9 +204,26 @@ fn bit_rate(out: &mut Writer, bitrate: u32) {
     }
 }
 
-/// ISO/IEC 14496-12 12.2.3, 14496-14 6.7.
+/// Whether the codec has a sample entry here; the others have to be transcoded first.
+pub fn is_audio_packaged(codec: AudioCodec) -> bool {
+    audio_entry_kind(codec).is_some()
+}
+
+fn audio_entry_kind(codec: AudioCodec) -> Option<&'static [u8; 4]> {
+    match codec {
+        AudioCodec::Aac => Some(b"mp4a"),
+        AudioCodec::Opus => Some(b"Opus"),
+        AudioCodec::Flac => Some(b"fLaC"),
+        _ => None,
+    }
+}
+
+/// ISO/IEC 14496-12 12.2.3; Encapsulation of Opus in ISO BMFF 4.3; Encapsulation of FLAC in ISO BMFF 3.3.
 fn audio_entry(out: &mut Writer, audio: &AudioConfig, bitrate: u32) {
-    out.boxed(b"mp4a", |out| {
+    let Some(kind) = audio_entry_kind(audio.codec) else {
+        return;
+    };
+    out.boxed(kind, |out| {
         out.zeros(6);
         out.u16(1); // data reference
         out.zeros(8);
@@ -215,25 +232,34 @@ fn audio_entry(out: &mut Writer, audio: &AudioConfig, bitrate: u32) {
         out.zeros(4);
         // 16.16 fixed point; a rate that does not fit is told by the decoder configuration alone.
         out.u32(u16::try_from(audio.sample_rate.get()).map_or(0, |rate| u32::from(rate) << 16));
-        out.full(b"esds", 0, 0, |out| {
-            let specific = audio.record.len();
-            let decoder = 13 + descriptor_bytes(specific);
-            let stream = 3 + descriptor_bytes(decoder) + descriptor_bytes(1);
-            out.descriptor(0x03, stream);
-            out.u16(0); // ES_ID: 0 in files
-            out.u8(0);
-            out.descriptor(0x04, decoder);
-            out.u8(0x40); // ISO/IEC 14496-3 audio
-            out.u8(0x15); // audio stream
-            out.bytes(&[0, 0, 0]); // buffer size unknown
-            out.u32(bitrate);
-            out.u32(bitrate);
-            out.descriptor(0x05, specific);
-            out.bytes(&audio.record);
-            out.descriptor(0x06, 1);
-            out.u8(2); // ISO base media files
-        });
+        match audio.codec {
+            AudioCodec::Opus => out.boxed(b"dOps", |out| out.bytes(&audio.record)),
+            AudioCodec::Flac => out.full(b"dfLa", 0, 0, |out| out.bytes(&audio.record)),
+            _ => descriptors(out, audio, bitrate),
+        }
         bit_rate(out, bitrate);
+    });
+}
+
+/// `esds`, ISO/IEC 14496-14 6.7.
+fn descriptors(out: &mut Writer, audio: &AudioConfig, bitrate: u32) {
+    out.full(b"esds", 0, 0, |out| {
+        let specific = audio.record.len();
+        let decoder = 13 + descriptor_bytes(specific);
+        let stream = 3 + descriptor_bytes(decoder) + descriptor_bytes(1);
+        out.descriptor(0x03, stream);
+        out.u16(0); // ES_ID: 0 in files
+        out.u8(0);
+        out.descriptor(0x04, decoder);
+        out.u8(0x40); // ISO/IEC 14496-3 audio
+        out.u8(0x15); // audio stream
+        out.bytes(&[0, 0, 0]); // buffer size unknown
+        out.u32(bitrate);
+        out.u32(bitrate);
+        out.descriptor(0x05, specific);
+        out.bytes(&audio.record);
+        out.descriptor(0x06, 1);
+        out.u8(2); // ISO base media files
     });
 }
 

@@ -138,6 +138,35 @@ fn hevc_and_av1_init_segments_read_back() {
 }
 
 #[test]
+fn opus_and_flac_init_segments_read_back() {
+    let entry = |config: AudioConfig| {
+        let track = Track {
+            timescale: config.sample_rate,
+            epoch: 0,
+            config: TrackConfig::Audio(config),
+        };
+        let init = init_segment(&track, 0).unwrap();
+        let [_, Any::Moov(moov)] = &atoms(&init)[..] else {
+            panic!()
+        };
+        moov.trak[0].mdia.minf.stbl.stsd.codecs[0].clone()
+    };
+    let head = b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\0\0\0";
+    let mp4_atom::Codec::Opus(opus) = entry(media::opus::parse_head(head, 960).unwrap()) else {
+        panic!()
+    };
+    assert_eq!((opus.dops.output_channel_count, opus.dops.pre_skip), (2, 312));
+    assert_eq!(opus.dops.input_sample_rate, 48_000);
+    let mut header = b"\x80\0\0\x22\x12\0\x12\0\0\0\x10\0\x20\0\x0b\xb8\x02\xf0".to_vec();
+    header.resize(38, 0);
+    let mp4_atom::Codec::Flac(flac) = entry(media::flac::parse_header(&header).unwrap()) else {
+        panic!()
+    };
+    assert_eq!(flac.audio.channel_count, 2);
+    assert_eq!(flac.dfla.blocks.len(), 1);
+}
+
+#[test]
 fn what_cannot_be_written_is_refused() {
     let mut track = audio();
     let TrackConfig::Audio(config) = &mut track.config else {

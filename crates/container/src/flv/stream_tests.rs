@@ -1,6 +1,6 @@
 use bytes::{BufMut, BytesMut};
 
-use super::super::{Demuxer, Error, TagKind, VideoTag, parse_video};
+use super::super::{AudioTag, Demuxer, Error, TagKind, VideoTag, parse_audio, parse_video};
 use super::*;
 
 /// 30 pictures of 128x72 from x265 with open GOPs of 10 and B-frames, as FFmpeg 9 sends Enhanced RTMP.
@@ -171,7 +171,13 @@ fn ex_headers() {
                 expected: 8,
             }),
         ),
-        (b"\x96\x31hvc1", Err(Error::Multitrack { found: 3 })),
+        (
+            b"\x96\x31hvc1",
+            Err(Error::Multitrack {
+                what: "video",
+                found: 3,
+            }),
+        ),
     ] {
         assert_eq!(read(body), expected, "{:?}", body.escape_ascii());
     }
@@ -203,6 +209,16 @@ fn multitrack_bodies() {
     assert!(matches!(&many[2..], [Err(Error::Truncated { .. })]));
     let short = [&b"\x96\x13hvc1"[..], &[0, 0, 0, 0].repeat(1000)].concat();
     assert_eq!(tracks(&short).len(), super::super::TRACKS_PER_TAG_MAX);
+}
+
+#[test]
+fn multitrack_audio_bodies() {
+    let body = Bytes::from_static(b"\x95\x11Opus\x00\x00\x00\x02xy\x01\x00\x00\x01z");
+    let Ok(AudioTag::Tracks(tracks)) = parse_audio(&body) else {
+        panic!()
+    };
+    let expected = [(0, &b"xy"[..]), (1, b"z")].map(|(track, data)| Ok((track, AudioTag::Opus(data.into()))));
+    assert_eq!(tracks.collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -85,7 +85,28 @@ fn audio_bodies() {
         (&[0xaf, 1], Ok(AudioTag::Nothing)),
         (&[0x2f, 9, 9], Ok(AudioTag::Mp3(data.clone()))),
         (&[0xb6, 9], Ok(AudioTag::Unsupported(Codec::Audio(11)))),
-        (b"\x90Opus", Ok(AudioTag::Unsupported(Codec::FourCc(*b"Opus")))),
+        (b"\x91ac-3x", Ok(AudioTag::Unsupported(Codec::FourCc(*b"ac-3")))),
+        (b"\x90Opus\x09\x09", Ok(AudioTag::OpusHeader(data.clone()))),
+        (b"\x91Opus\x09\x09", Ok(AudioTag::Opus(data.clone()))),
+        (b"\x91Opus", Ok(AudioTag::Nothing)),
+        (b"\x90fLaC\x09\x09", Ok(AudioTag::FlacHeader(data.clone()))),
+        (b"\x91fLaC\x09\x09", Ok(AudioTag::Flac(data.clone()))),
+        (b"\x90mp4a\x09\x09", Ok(AudioTag::AacHeader(data.clone()))),
+        (b"\x91mp4a\x09\x09", Ok(AudioTag::Aac(data.clone()))),
+        (b"\x91.mp3\x09\x09", Ok(AudioTag::Mp3(data.clone()))),
+        (b"\x92Opus", Ok(AudioTag::Nothing)),
+        (b"\x94Opus\x01\x02\0\0\0\x03", Ok(AudioTag::Nothing)),
+        (
+            b"\x97\x02\0\0\0\x01Opus\x09\x09",
+            Ok(AudioTag::Opus(data.clone())),
+        ),
+        (
+            b"\x96Opus",
+            Err(Error::PacketType {
+                what: "audio",
+                found: 6,
+            }),
+        ),
         (
             &[0xaf],
             Err(Error::Truncated {

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use container::flv::{Demuxer, TagKind};
 use hub::{Item, Start};
-use ingest::{CloseReason, Limits};
-use media::{MediaKind, Sample, TrackConfig, VideoCodec, VideoConfig};
+use ingest::{CloseReason, Limits, MediaFault};
+use media::{AudioCodec, AudioConfig, MediaKind, Sample, TrackConfig, VideoCodec, VideoConfig};
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{Server, publish};
+use crate::support::{Server, publish, wait};
 
 const HEVC: &[u8] = include_bytes!("../../../container/tests/data/hevc.flv");
 const AV1: &[u8] = include_bytes!("../../../container/tests/data/av1.flv");
 const TRACKS: &[u8] = include_bytes!("../../../container/tests/data/tracks.flv");
+
+const OPUS: &[u8] = include_bytes!("../../../container/tests/data/opus.flv");
+const FLAC: &[u8] = include_bytes!("../../../container/tests/data/flac.flv");
 
 /// Publishes the tags of a file and ends in good order.
 async fn send(server: &Server, file: &[u8]) {
@@ -98,4 +101,70 @@ async fn the_first_track_of_several_is_the_source() {
         (VideoCodec::Hevc, 128, 10)
     );
     assert!(notice(&server, "video_tracks"));
+}
+
+/// The configuration and the sound of the channel.
+fn heard(server: &Server) -> (AudioConfig, Vec<Arc<Sample>>) {
+    let stream = server.registry.stream("a").expect("within its grace window");
+    let mut reader = stream.source().reader(Start::Oldest);
+    let (mut configs, mut samples) = (Vec::new(), Vec::new());
+    while let Some(item) = reader.try_next() {
+        match item {
+            Item::Track(track) => match &track.config {
+                TrackConfig::Audio(audio) => configs.push(audio.clone()),
+                TrackConfig::Video(_) => panic!("no video was sent"),
+            },
+            Item::Sample(MediaKind::Audio, sample) => samples.push(sample),
+            _ => {}
+        }
+    }
+    assert_eq!(configs.len(), 1);
+    assert_eq!(stream.stats().repairs_total(), 0);
+    (configs.remove(0), samples)
+}
+
+#[tokio::test]
+async fn opus_arrives_on_an_exact_grid() {
+    let server = Server::start(Limits::default());
+    send(&server, OPUS).await;
+    let (config, samples) = heard(&server);
+    assert_eq!((config.codec, config.channels), (AudioCodec::Opus, 2));
+    assert_eq!((config.sample_rate.get(), config.frame_samples), (48_000, 960));
+    // 0.6 s of 20 ms, and the encoder's delay.
+    assert!((30..=32).contains(&samples.len()), "{}", samples.len());
+    assert!(samples.windows(2).all(|pair| pair[1].pts - pair[0].pts == 960));
+}
+
+#[tokio::test]
+async fn flac_arrives_on_an_exact_grid() {
+    let server = Server::start(Limits::default());
+    send(&server, FLAC).await;
+    let (config, samples) = heard(&server);
+    assert_eq!((config.codec, config.channels), (AudioCodec::Flac, 1));
+    assert_eq!(config.sample_rate.get(), 44_100);
+    let step = i64::from(config.frame_samples);
+    assert!(samples.len() > 2, "{}", samples.len());
+    assert!(samples.windows(2).all(|pair| pair[1].pts - pair[0].pts == step));
+}
+
+#[tokio::test]
+async fn sound_that_browsers_do_not_play_is_named() {
+    let server = Server::start(Limits::default());
+    let (mut socket, mut client) = publish(&server, "KEY-a").await.unwrap();
+    let mut out = BytesMut::new();
+    client.write_media(&mut out, MediaKind::Audio, 0, &[b"\x91ac-3", &[0x0b, 0x77]]);
+    socket.write_all(&out).await.unwrap();
+    let stats = Arc::clone(server.server.stats());
+    wait(
+        || stats.media_faults(MediaFault::UnsupportedCodec) == 1,
+        "the fault",
+    )
+    .await;
+    let stream = server.registry.stream("a").unwrap();
+    let said = stream.notices().list();
+    assert!(
+        said.iter()
+            .any(|notice| notice.code == "audio_codec" && notice.text.contains("AC-3"))
+    );
+    drop(socket);
 }

@@ -33,7 +33,8 @@ impl StreamTask {
         let TrackConfig::Video(config) = &track.config else {
             return;
         };
-        let source_rung = if mode == Mode::Source {
+        // Who cannot decode the source gets an encode of its size.
+        let source_rung = if mode == Mode::Source && config.codec == VideoCodec::H264 {
             SourceRung::Offered
         } else {
             SourceRung::Withheld
@@ -100,19 +101,32 @@ impl StreamTask {
         self.ladder = Some(ladder);
     }
 
-    /// Gives up the ladder of a source that the encoder's child cannot decode: it is offered as it is.
+    /// The source's codec decides what can be made of it.
     pub(super) fn check_codec(&mut self) {
-        let Some(codec) = self.video_codec() else { return };
+        self.packager.set_encoder_available(self.can_make_grid());
+        self.say_source_only();
+    }
+
+    /// Whether rungs can have IDRs where the source has none: the encoder's child is asked for them within the source's bit
+    /// stream, and only H.264 has the words.
+    pub(super) fn can_make_grid(&self) -> bool {
+        self.encoders.get().may_encode()
+            && !self.config.profiles.is_empty()
+            && !self.ladder_refused
+            && self.video_codec().is_none_or(|codec| codec == VideoCodec::H264)
+    }
+
+    /// Says which viewers see nothing, where no rung is H.264.
+    fn say_source_only(&self) {
         let board = self.broadcast.stream.notices();
-        if codec == VideoCodec::H264 {
-            board.clear(sentences::SOURCE_ONLY);
-            return;
+        match self.video_codec() {
+            Some(codec) if codec != VideoCodec::H264 && self.ladder_refused => {
+                sentences::source_only(board, codec);
+            }
+            _ => {
+                board.clear(sentences::SOURCE_ONLY);
+            }
         }
-        sentences::source_only(board, codec);
-        // Its rungs end when its feeds do.
-        self.ladder = None;
-        self.ladder_events = None;
-        self.refuse_ladder();
     }
 
     fn video_codec(&self) -> Option<VideoCodec> {
@@ -126,6 +140,7 @@ impl StreamTask {
         self.ladder_refused = true;
         self.kept.clear();
         self.packager.set_encoder_available(false);
+        self.say_source_only();
     }
 
     pub(super) fn handle_ladder(&mut self, event: LadderEvent) {

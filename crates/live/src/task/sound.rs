@@ -1,9 +1,10 @@
-//! The sound of a stream: packaged as it is, or by way of a child that makes it AAC.
+//! The sound of a stream: packaged as it is (AAC, Opus, FLAC), or by way of a child that makes it AAC.
 
 use std::sync::Arc;
 
+use container::bmff::is_audio_packaged;
 use hub::{Severity, Start};
-use media::{AudioCodec, MediaKind, Micros, Sample, Track, TrackConfig};
+use media::{MediaKind, Micros, Sample, Track, TrackConfig};
 use package::{RenditionId, RenditionSpec, Role};
 
 use super::{AUDIO, AUDIO_CHILDREN_MAX, AUDIO_FEED, Rung, StreamTask};
@@ -15,9 +16,9 @@ impl StreamTask {
         let TrackConfig::Audio(config) = &track.config else {
             return;
         };
-        if config.codec == AudioCodec::Aac {
+        if is_audio_packaged(config.codec) {
             self.drop_audio_child();
-            self.is_audio_aac = true;
+            self.is_audio_packaged = true;
             self.broadcast.stream.notices().clear(sentences::AUDIO_UNPLAYABLE);
             let id = self.audio_rendition();
             self.packager.set_track(id, Arc::clone(&track));
@@ -25,7 +26,7 @@ impl StreamTask {
             self.say_presence();
             return;
         }
-        self.is_audio_aac = false;
+        self.is_audio_packaged = false;
         if self.audio_child.is_none() {
             self.start_audio_child();
         }
@@ -67,7 +68,7 @@ impl StreamTask {
         }
         let feed = stream.open_feed(AUDIO_FEED);
         let (Some(transcoder), Ok(feed)) = (state.transcoder(), feed) else {
-            let text = "The sound is not AAC and cannot be converted without FFmpeg on the server.";
+            let text = "The sound is MP3 and cannot be converted without FFmpeg on the server.";
             stream
                 .notices()
                 .set(sentences::AUDIO_UNPLAYABLE, Severity::Warning, text);
@@ -95,7 +96,7 @@ impl StreamTask {
         self.refresh_clock(now);
         if let Some(child) = &self.audio_child {
             child.input().push(sample);
-        } else if let Some((id, _)) = self.audio.as_ref().filter(|_| self.is_audio_aac) {
+        } else if let Some((id, _)) = self.audio.as_ref().filter(|_| self.is_audio_packaged) {
             self.packager.push(*id, sample, now);
         }
     }

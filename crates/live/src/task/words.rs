@@ -15,10 +15,7 @@ impl StreamTask {
             match notice {
                 Notice::ModeDecided { mode, gop_ms } => {
                     tracing::info!(channel, ?mode, gop_ms, "segment plan decided");
-                    let can_encode = self.encoders.get().may_encode()
-                        && !self.config.profiles.is_empty()
-                        && !self.ladder_refused;
-                    sentences::mode_decided(board, mode, gop_ms, can_encode);
+                    sentences::mode_decided(board, mode, gop_ms, self.can_make_grid());
                     if self.mode.is_none() {
                         self.mode = Some(mode);
                         self.start_ladder();
@@ -66,9 +63,7 @@ impl StreamTask {
             EncoderState::Missing { text } => sentences::encoder_missing(board, text),
             EncoderState::Ready { .. } | EncoderState::Disabled { .. } => {}
         }
-        let may_encode = state.may_encode() && !self.config.profiles.is_empty();
-        self.packager
-            .set_encoder_available(may_encode && !self.ladder_refused);
+        self.packager.set_encoder_available(self.can_make_grid());
     }
 
     /// Says what the broadcast lacks, once it had time to show what it has.

@@ -61,6 +61,42 @@ fn ten_second_gop_with_b_frames_gets_forced_points() {
     check_exact(&source("320x180", 12, 300, 2), Some(180_000));
 }
 
+/// Open GOPs and B-frames, by way of MP4.
+#[test]
+fn an_hevc_source_comes_back_as_h264_rungs() {
+    let file = include_bytes!("../../../container/tests/data/hevc.flv");
+    check_exact(&source_of(file), None);
+}
+
+#[test]
+fn an_av1_source_comes_back_as_h264_rungs() {
+    let file = include_bytes!("../../../container/tests/data/av1.flv");
+    check_exact(&source_of(file), None);
+}
+
+/// The publisher comes back with another codec: the child gives what it has, and another one goes on.
+#[test]
+fn a_change_of_codec_needs_another_child() {
+    let first = source("320x180", 2, 60, 0);
+    let mut second = source_of(include_bytes!("../../../container/tests/data/av1.flv"));
+    for sample in &mut second.samples {
+        let moved = std::sync::Arc::make_mut(sample);
+        moved.dts += 180_000;
+        moved.pts += 180_000;
+    }
+    let fixture = Fixture::new(real_ffmpeg(), two_rungs(), burst());
+    fixture.push_all(&first, &BTreeSet::new());
+    fixture.push_all(&second, &BTreeSet::new());
+    let count = first.samples.len() + second.samples.len();
+    fixture.wait_samples(count);
+    let sinks = fixture.sinks.clone();
+    fixture.stop();
+    for sink in &sinks {
+        assert_eq!(sink.times(), [first.times(), second.times()].concat());
+        sink.get(|state| assert!(state.lost.is_empty()));
+    }
+}
+
 #[test]
 fn ten_bit_full_range_source_becomes_plain_video() {
     let source = source_with(

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use container::flv::{AvcStream, Demuxer, Muxer, TagKind, VideoTag, parse_video};
+use container::flv::{Demuxer, Muxer, TagKind, VideoStream, VideoTag, parse_video};
 use media::ladder::Rung;
 use media::{FrameRate, Sample, Track, TrackConfig, VIDEO_TIMESCALE};
 use transcode::{
@@ -68,22 +68,29 @@ pub(crate) fn source_with(
         .output()
         .unwrap();
     assert!(output.status.success());
-    let mut bytes = BytesMut::from(&output.stdout[..]);
+    source_of(&output.stdout)
+}
+
+/// The video of an FLV file.
+pub(crate) fn source_of(file: &[u8]) -> SourceStream {
+    let mut bytes = BytesMut::from(file);
     let mut demuxer = Demuxer::new(1 << 24);
-    let mut avc: Option<AvcStream> = None;
+    let mut stream: Option<VideoStream> = None;
     let mut samples = Vec::new();
     while let Some(tag) = demuxer.next(&mut bytes).unwrap() {
         if tag.kind != TagKind::Video {
             continue;
         }
         match parse_video(&tag.body).unwrap() {
-            VideoTag::SequenceHeader { record, .. } => avc = Some(AvcStream::new(&record).unwrap()),
+            VideoTag::SequenceHeader { codec, record } => {
+                stream = Some(VideoStream::new(codec, &record).unwrap());
+            }
             VideoTag::Frame {
                 composition_time_ms,
                 data,
                 ..
             } => {
-                let sample = avc.as_mut().unwrap().sample(&data);
+                let sample = stream.as_mut().unwrap().sample(&data);
                 let jitter = i64::try_from(samples.len() * 7 % 30).unwrap();
                 let dts = tag.timestamp_ms * 90 + jitter;
                 samples.push(Arc::new(Sample {
@@ -99,7 +106,7 @@ pub(crate) fn source_with(
             _ => {}
         }
     }
-    let config = TrackConfig::Video(avc.unwrap().config().clone());
+    let config = TrackConfig::Video(stream.unwrap().config().clone());
     SourceStream {
         track: Track {
             timescale: VIDEO_TIMESCALE,
