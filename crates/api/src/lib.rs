@@ -16,6 +16,8 @@ mod time;
 mod view;
 
 pub use pages::pages_embedded;
-pub use routes::{Api, ApiOptions, Directory};
+pub use routes::{Api, ApiOptions, Directory, FindingVideo, FindingVideos, VideoCursor};
 pub use time::rfc3339_utc;
-pub use view::{ChannelState, ChannelView, NoticeView, RenditionKind, RenditionView, Severity};
+pub use view::{
+    ChannelState, ChannelView, NoticeView, RenditionKind, RenditionView, Severity, VideoPage, VideoView,
+};

@@ -1,5 +1,8 @@
 //! The routes, and what they are made of.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +20,43 @@ use crate::events::Board;
 use crate::pages;
 use crate::problem::{Problem, REQUEST_ID, request_id};
 use crate::time::rfc3339_utc;
-use crate::view::ChannelView;
+use crate::view::{ChannelView, VideoPage, VideoView};
+
+/// Titles being looked for; the sentence if they cannot be.
+pub type FindingVideos = Pin<Box<dyn Future<Output = Result<VideoPage, String>> + Send>>;
+/// One title being looked for.
+pub type FindingVideo = Pin<Box<dyn Future<Output = Result<Option<VideoView>, String>> + Send>>;
+
+/// Most titles in one answer, and how many there are if nobody says.
+const VIDEOS_MAX: u32 = 200;
+const VIDEOS_DEFAULT: u32 = 50;
+
+/// Where a page of titles begins: behind the one that began then and has this id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VideoCursor {
+    /// Milliseconds since 1970.
+    pub started_ms: i64,
+    /// Its id.
+    pub id: String,
+}
+
+impl std::fmt::Display for VideoCursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.started_ms, self.id)
+    }
+}
+
+impl FromStr for VideoCursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (started_ms, id) = text.split_once('.').ok_or(())?;
+        let is_plain = id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let started_ms = started_ms.parse().map_err(|_| ())?;
+        let id = is_plain.then(|| id.to_owned()).ok_or(())?;
+        Ok(Self { started_ms, id })
+    }
+}
 
 /// What the API shows; the program implements it.
 ///
@@ -32,6 +71,12 @@ pub trait Directory: Send + Sync + 'static {
     /// Fires when state, renditions or notices of any channel change after this call. Viewer counts need not fire it:
     /// they are looked at once a second.
     fn changes(&self) -> EventListener;
+
+    /// Titles that everybody may watch, newest first, at most `limit`. Unlike the others it may ask the disk.
+    fn videos(&self, before: Option<VideoCursor>, limit: u32) -> FindingVideos;
+
+    /// One of them.
+    fn video(&self, id: &str) -> FindingVideo;
 
     /// Ready to serve, or the sentence that says what is missing.
     ///
@@ -115,6 +160,8 @@ impl Api {
         Router::new()
             .route("/api/v1/channels", get(channels))
             .route("/api/v1/channels/{name}", get(channel))
+            .route("/api/v1/videos", get(videos))
+            .route("/api/v1/videos/{id}", get(video))
             .route("/api/v1/live", get(live))
             .route("/api/v1/time", get(utc_time))
             .route("/healthz", get(|| async { plain(StatusCode::OK, "ok\n") }))
@@ -208,6 +255,58 @@ async fn channel(
         )
         .response(&request_id(&headers)),
     }
+}
+
+async fn videos(State(api): State<Api>, request: Request) -> Response {
+    let (mut before, mut limit) = (None, VIDEOS_DEFAULT);
+    let refuse = |code, text| {
+        Problem::new(StatusCode::BAD_REQUEST, code, text).response(&request_id(request.headers()))
+    };
+    let pairs = request.uri().query().unwrap_or("").split('&');
+    for (key, value) in pairs.filter_map(|pair| pair.split_once('=')) {
+        match key {
+            "before" => match value.parse() {
+                Ok(cursor) => before = Some(cursor),
+                Err(()) => {
+                    return refuse("cursor_invalid", "`before` takes the `next` of another answer.");
+                }
+            },
+            "limit" => match value.parse() {
+                Ok(wanted @ 1..=VIDEOS_MAX) => limit = wanted,
+                _ => return refuse("limit_invalid", "`limit` is a number from 1 to 200."),
+            },
+            _ => {}
+        }
+    }
+    match api.directory.videos(before, limit).await {
+        Ok(page) => json(&page),
+        Err(sentence) => store_failed(sentence, request.headers()),
+    }
+}
+
+async fn video(
+    State(api): State<Api>,
+    id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let found = match id {
+        Ok(Path(id)) => api.directory.video(&id).await,
+        Err(_) => Ok(None),
+    };
+    match found {
+        Ok(Some(view)) => json(&view),
+        Ok(None) => Problem::new(
+            StatusCode::NOT_FOUND,
+            "title_not_found",
+            "There is no such title.",
+        )
+        .response(&request_id(&headers)),
+        Err(sentence) => store_failed(sentence, &headers),
+    }
+}
+
+fn store_failed(sentence: String, headers: &HeaderMap) -> Response {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store_failed", sentence).response(&request_id(headers))
 }
 
 async fn live(State(api): State<Api>, request: Request) -> Response {

@@ -210,6 +210,7 @@ fn start_http(
     let figures = Figures {
         http: Arc::clone(&counters.http),
         ingest,
+        store: store.clone(),
     };
     let directory = Directory::new(
         Arc::clone(live),

@@ -8,3 +8,4 @@ mod hostile;
 mod live;
 mod protocols;
 mod support;
+mod titles;

@@ -52,6 +52,9 @@ pub(crate) enum Command {
     /// Make, list and revoke tokens for the API
     #[command(subcommand)]
     Token(Token),
+    /// List, remove and keep titles: streams that were recorded
+    #[command(subcommand)]
+    Library(Library),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(Config),
@@ -170,6 +173,33 @@ pub(crate) enum AdminAction {
     /// Revoke the admin token with this id
     Revoke {
         id: String,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Library {
+    /// List the titles, and the streams that are being recorded
+    List(Json),
+    /// Remove a title
+    Remove {
+        /// Its id as `library list` shows it
+        title: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Keep a title whatever its age, and when its room is needed
+    Pin {
+        /// Its id as `library list` shows it
+        title: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Let a title go again when its time has come
+    Unpin {
+        /// Its id as `library list` shows it
+        title: String,
         #[command(flatten)]
         json: Json,
     },
