@@ -48,7 +48,7 @@ pub(crate) fn run(config: ValidatedConfig) -> Result<(), Exit> {
 async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
     let platform = Platform::open_server(&config.data_dir).await?;
     let store = recordings::open(&config.data_dir, &config.recording).await?;
-    tokio::spawn(recordings::sweep(
+    let sweeping = tokio::spawn(recordings::sweep(
         store.clone(),
         platform.clone(),
         config.recording.retention,
@@ -100,6 +100,7 @@ async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
         recording,
         last_record,
         store,
+        sweeping,
         platform,
         cores,
     }
@@ -288,6 +289,7 @@ struct Ending {
     recording: JoinHandle<()>,
     last_record: Shutdown,
     store: Store,
+    sweeping: JoinHandle<()>,
     platform: Platform,
     cores: Cores,
 }
@@ -312,6 +314,7 @@ impl Ending {
         self.api.close();
         self.http.stop().await;
         self.last_record.trigger();
+        self.sweeping.abort();
         self.store.close().await;
         let written = async {
             // A panic there has been said.
