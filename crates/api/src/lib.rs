@@ -27,6 +27,7 @@ mod routes;
 mod sse;
 mod time;
 mod tokens;
+mod videos;
 mod view;
 
 pub use manage::{Control, EncoderStats, PublishPorts, RenditionStats, StreamStats};
@@ -34,4 +35,7 @@ pub use pages::pages_embedded;
 pub use routes::{Api, ApiOptions, Directory};
 pub use time::rfc3339_utc;
 pub use tokens::{ClaimView, TokenReport, TokenView};
-pub use view::{ChannelState, ChannelView, NoticeView, RenditionKind, RenditionView, Severity};
+pub use videos::{FindingVideo, FindingVideos, VideoCursor};
+pub use view::{
+    ChannelState, ChannelView, NoticeView, RenditionKind, RenditionView, Severity, VideoPage, VideoView,
+};

@@ -68,6 +68,8 @@ kinds! {
     KEY_OVER = CONFLICT, "key_over", "The key is revoked or has expired; make a new one instead.";
     STREAM_NOT_FOUND = NOT_FOUND, "stream_not_found", "There is no record of such a stream.";
     STREAM_OVER = CONFLICT, "stream_over", "The stream is over.";
+    TITLE_NOT_FOUND = NOT_FOUND, "title_not_found", "There is no such title.";
+    STORE_FAILED = SERVICE_UNAVAILABLE, "store_failed", "The list of titles cannot be read just now.";
     TOKEN_NOT_FOUND = NOT_FOUND, "token_not_found", "There is no such token.";
 }
 

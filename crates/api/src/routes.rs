@@ -1,5 +1,8 @@
 //! The routes, and what they are made of.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +20,9 @@ use crate::events::Board;
 use crate::manage::{Control, Management, PublishPorts};
 use crate::operation::{Managed, Operation};
 use crate::problem::{self, Problem, REQUEST_ID, request_id};
+use crate::videos::{FindingVideo, FindingVideos, VideoCursor};
 use crate::view::ChannelView;
-use crate::{docs, manage, openapi, pages, public};
+use crate::{docs, manage, openapi, pages, public, videos};
 
 /// What the API shows; the program implements it.
 ///
@@ -39,6 +43,12 @@ pub trait Directory: Send + Sync + 'static {
     /// Fires when state, renditions or notices of any channel change after this call. Viewer counts need not fire it:
     /// they are looked at once a second.
     fn changes(&self) -> EventListener;
+
+    /// Titles that everybody may watch, newest first, at most `limit`. Unlike the others it may ask the disk.
+    fn videos(&self, before: Option<VideoCursor>, limit: u32) -> FindingVideos;
+
+    /// One of them.
+    fn video(&self, id: &str) -> FindingVideo;
 
     /// Ready to serve, or the sentence that says what is missing.
     ///
@@ -173,6 +183,7 @@ impl Api {
 
     fn operations(&self) -> Vec<Operation> {
         let mut operations = public::operations();
+        operations.extend(videos::operations());
         if self.management.is_some() {
             operations.extend(manage::operations());
         }

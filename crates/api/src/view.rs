@@ -62,6 +62,38 @@ impl ChannelView {
     }
 }
 
+/// A title as everybody may see it.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct VideoView {
+    /// Its id, which was its stream's.
+    pub id: String,
+    /// Name of its channel.
+    pub channel: String,
+    /// RFC 3339, UTC; when its stream began.
+    pub started_at: String,
+    /// Length, milliseconds.
+    pub duration_ms: u64,
+    /// Bytes of all renditions.
+    pub bytes: u64,
+    /// All of its stream is there; `false`: it ends before its stream did.
+    pub complete: bool,
+    /// Path of the HLS multivariant playlist.
+    pub hls: String,
+    /// Path of the DASH manifest.
+    pub dash: String,
+    /// What can be played, best first. Their rates stand in the playlist.
+    pub renditions: Vec<RenditionView>,
+}
+
+/// Some titles, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct VideoPage {
+    /// The titles.
+    pub data: Vec<VideoView>,
+    /// The value of `after` that gives those after these; `None` if there are none.
+    pub next: Option<String>,
+}
+
 /// What goes on on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

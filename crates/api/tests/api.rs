@@ -11,7 +11,10 @@ mod manage;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use api::{Api, ApiOptions, ChannelState, ChannelView, Directory};
+use api::{
+    Api, ApiOptions, ChannelState, ChannelView, Directory, FindingVideo, FindingVideos, VideoCursor,
+    VideoPage, VideoView,
+};
 use axum::Router;
 use axum::body::Body;
 use event_listener::{Event, EventListener};
@@ -61,12 +64,41 @@ impl Directory for Fake {
         self.changed.listen()
     }
 
+    fn videos(&self, before: Option<VideoCursor>, limit: u32) -> FindingVideos {
+        let next = before.map(|cursor| format!("{cursor}/{limit}"));
+        let broken = self.missing.lock().unwrap().clone();
+        let page = VideoPage {
+            data: vec![video("s1")],
+            next,
+        };
+        Box::pin(std::future::ready(broken.map_or(Ok(page), Err)))
+    }
+
+    fn video(&self, id: &str) -> FindingVideo {
+        let found = (id == "s1").then(|| video(id));
+        Box::pin(std::future::ready(Ok(found)))
+    }
+
     fn ready(&self) -> Result<(), String> {
         self.missing.lock().unwrap().clone().map_or(Ok(()), Err)
     }
 
     fn metrics(&self) -> String {
         "# EOF\n".into()
+    }
+}
+
+fn video(id: &str) -> VideoView {
+    VideoView {
+        id: id.into(),
+        channel: "demo".into(),
+        started_at: "2026-11-20T18:03:11.250Z".into(),
+        duration_ms: 12_000,
+        bytes: 700_000,
+        complete: true,
+        hls: format!("/vod/{id}/master.m3u8"),
+        dash: format!("/vod/{id}/manifest.mpd"),
+        renditions: Vec::new(),
     }
 }
 
@@ -118,6 +150,34 @@ async fn channels_are_listed_and_shown() {
         "renditions": [], "notices": [],
     });
     assert_eq!(view, expected);
+}
+
+#[tokio::test]
+async fn videos_are_listed_and_shown() {
+    let (fake, _api, router) = setup(ApiOptions::default());
+    let list = json(get(&router, "/api/v1/videos").await).await;
+    assert_eq!(
+        (&list["data"][0]["id"], &list["next"]),
+        (&"s1".into(), &Value::Null)
+    );
+    let next = json(get(&router, "/api/v1/videos?after=17.s0&limit=2").await).await;
+    assert_eq!(next["next"], "17.s0/2");
+    let view = json(get(&router, "/api/v1/videos/s1").await).await;
+    assert_eq!(view, serde_json::to_value(video("s1")).unwrap());
+    for (path, status, code) in [
+        ("/api/v1/videos/s2", 404, "title_not_found"),
+        ("/api/v1/videos/%ff", 404, "title_not_found"),
+        ("/api/v1/videos?after=x", 400, "parameter_invalid"),
+        ("/api/v1/videos?after=1.a%20b", 400, "parameter_invalid"),
+        ("/api/v1/videos?limit=0", 400, "parameter_invalid"),
+        ("/api/v1/videos?limit=201", 400, "parameter_invalid"),
+    ] {
+        let response = get(&router, path).await;
+        assert_eq!(response.status(), status, "{path}");
+        assert_eq!(json(response).await["code"], code, "{path}");
+    }
+    *fake.missing.lock().unwrap() = Some("The disk is gone.".into());
+    assert_eq!(get(&router, "/api/v1/videos").await.status(), 503);
 }
 
 #[tokio::test]

@@ -15,6 +15,9 @@ use tokio::sync::oneshot;
 
 use crate::{Broadcast, sentences};
 
+#[cfg(test)]
+mod tests;
+
 /// Bytes taken from the window at once, if it holds more than one segment of each rendition.
 const BATCH_BYTES_MAX: usize = 16 << 20;
 /// Pause after a write that failed for another reason than want of room, and how often that is tried again in a row.

@@ -32,9 +32,17 @@ impl Catalog {
     /// # Errors
     /// The index cannot be read.
     pub async fn recordings(&self) -> Result<Vec<Recording>, StoreError> {
-        let mut recordings = self.index.recordings(u32::MAX, i64::MAX).await?;
+        let mut recordings = self.index.recordings(u32::MAX, (i64::MAX, "")).await?;
         recordings.retain(|recording| recording.state != RecordingState::Removed);
         Ok(recordings)
+    }
+
+    /// Bytes of all objects.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn used_bytes(&self) -> Result<u64, StoreError> {
+        self.index.used_bytes().await
     }
 
     /// Marks a title for removal. The server removes it within seconds, or when it starts.

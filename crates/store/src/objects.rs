@@ -22,6 +22,9 @@ pub enum Fsync {
     Segment,
 }
 
+/// Least part of the budget that media leaves to manifests, unless that is more than half of it.
+const MANIFEST_RESERVE_MIN: u64 = 8_192;
+
 /// Bounds of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreLimits {
@@ -33,6 +36,14 @@ pub struct StoreLimits {
     pub fsync: Fsync,
 }
 
+impl StoreLimits {
+    /// What of the budget media may take; a segment takes some 100 bytes of a manifest.
+    pub(crate) fn media_budget_bytes(&self) -> u64 {
+        let reserve = (self.budget_bytes / 100).max(MANIFEST_RESERVE_MIN);
+        self.budget_bytes - reserve.min(self.budget_bytes / 2)
+    }
+}
+
 /// The files of one directory: `objects/ab/cdef...`, named by the SHA-256 of their bytes in hexadecimal.
 #[derive(Debug)]
 pub(crate) struct Objects {
@@ -41,6 +52,7 @@ pub(crate) struct Objects {
     limits: StoreLimits,
     /// Bytes of all objects, those being written included.
     used: AtomicU64,
+    count: AtomicU64,
     next_temp: AtomicU64,
     /// Held while a file gets its name, so that the same object from two writers is counted once.
     naming: Mutex<()>,
@@ -82,6 +94,7 @@ impl Objects {
             temp,
             limits,
             used: AtomicU64::new(0),
+            count: AtomicU64::new(0),
             next_temp: AtomicU64::new(0),
             naming: Mutex::default(),
             #[cfg(test)]
@@ -113,6 +126,11 @@ impl Objects {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// How many objects there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
     /// Where the object lies, if it does.
     pub(crate) fn path(&self, cid: &Cid) -> PathBuf {
         let hex = cid.hex();
@@ -127,7 +145,7 @@ impl Objects {
         if fs::metadata(&path).is_ok_and(|found| found.len() == length) {
             return Ok(cid);
         }
-        let reserved = self.reserve(length)?;
+        let reserved = self.reserve(codec, length)?;
         let number = self.next_temp.fetch_add(1, Ordering::Relaxed);
         let temp = self.temp.join(number.to_string());
         let written = self
@@ -140,8 +158,13 @@ impl Objects {
         written.map(|()| cid)
     }
 
-    fn reserve(&self, wanted: u64) -> Result<Reservation<'_>, StoreError> {
-        let budget = self.limits.budget_bytes;
+    /// Media leaves a hundredth of the budget to the manifests, without which it could not be played, and they may take of
+    /// what the disk keeps free.
+    fn reserve(&self, codec: Codec, wanted: u64) -> Result<Reservation<'_>, StoreError> {
+        let budget = match codec {
+            Codec::Raw => self.limits.media_budget_bytes(),
+            Codec::DagCbor => self.limits.budget_bytes,
+        };
         let fits = |used: u64| used.checked_add(wanted).filter(|sum| *sum <= budget);
         self.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
@@ -154,6 +177,9 @@ impl Objects {
             used: &self.used,
             bytes: wanted,
         };
+        if codec == Codec::DagCbor {
+            return Ok(reservation);
+        }
         let free_bytes = self.free_bytes()?;
         if free_bytes.saturating_sub(wanted) < self.limits.free_min_bytes {
             return Err(StoreError::DiskLow {
@@ -189,14 +215,17 @@ impl Objects {
         let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
         let shard = path.parent().unwrap_or(&self.objects);
         let fault = |error| StoreError::io("give an object its name", path, error);
-        let replaced = fs::metadata(path).map_or(0, |found| found.len());
+        let replaced = fs::metadata(path).ok().map(|found| found.len());
         self.step()
             .and_then(|()| fs::create_dir_all(shard))
             .map_err(fault)?;
         self.step().and_then(|()| fs::rename(temp, path)).map_err(fault)?;
         reserved.keep();
         // Another writer's copy of the same bytes, or what a power cut has left of it.
-        self.used.fetch_sub(replaced, Ordering::Relaxed);
+        match replaced {
+            Some(length) => self.used.fetch_sub(length, Ordering::Relaxed),
+            None => self.count.fetch_add(1, Ordering::Relaxed),
+        };
         if self.limits.fsync == Fsync::Segment {
             File::open(shard)
                 .and_then(|shard| shard.sync_all())
@@ -238,6 +267,7 @@ impl Objects {
             .and_then(|()| fs::remove_file(path))
             .map_err(|error| StoreError::io("remove an object", path, error))?;
         let length = found.len();
+        self.count.fetch_sub(1, Ordering::Relaxed);
         let less = |used: u64| Some(used.saturating_sub(length));
         let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         Ok(())
@@ -265,6 +295,7 @@ impl Objects {
             }
         }
         self.used.store(used, Ordering::Relaxed);
+        self.count.store(whole.len() as u64, Ordering::Relaxed);
         Ok(whole)
     }
 }

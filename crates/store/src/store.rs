@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use package::Title;
-use tokio::sync::{RwLock, Semaphore};
+use tokio::sync::{Mutex, RwLock, Semaphore};
 
 use crate::cid::{Cid, Codec};
 use crate::error::StoreError;
 use crate::index::{Index, Row, SealedRow};
 use crate::manifest::{self, ObjectRef, RenditionObjects, Sealed};
 use crate::objects::{Objects, StoreLimits, read_range};
-use crate::recording::{Batch, NewRecording, Recording, RecordingState};
+use crate::recording::{Batch, NewRecording, Recording, RecordingState, RenditionFacts};
 use crate::title::{StoredTitle, Titles};
 
 /// Folder of the store in the data directory.
@@ -42,6 +42,8 @@ struct Inner {
     index: Index,
     /// Held shared from the first look for an object until a row speaks of it, and alone while objects are removed.
     gate: RwLock<()>,
+    /// Held by whoever makes room, so that two do not remove more than is needed.
+    room: Mutex<()>,
     reads: Arc<Semaphore>,
     writes: Arc<Semaphore>,
     titles: Titles,
@@ -60,6 +62,8 @@ struct Counts {
 pub struct StoreFigures {
     /// Bytes of all objects.
     pub used_bytes: u64,
+    /// How many objects there are.
+    pub objects: u64,
     /// Bytes allowed.
     pub budget_bytes: u64,
     /// Segments kept since the start.
@@ -90,6 +94,7 @@ impl Store {
                 objects: Arc::new(objects),
                 index: Index::open(&dir).await?,
                 gate: RwLock::new(()),
+                room: Mutex::new(()),
                 reads: Arc::new(Semaphore::new(READS_MAX)),
                 writes: Arc::new(Semaphore::new(WRITES_MAX)),
                 titles: Titles::default(),
@@ -122,17 +127,27 @@ impl Store {
         }
         for recording in self.recordings().await? {
             if recording.state == RecordingState::Recording {
-                let kept = self.seal(&recording.stream_id, RecordingState::Cut).await?;
-                tracing::warn!(
-                    stream = recording.stream_id,
-                    channel_id = recording.channel_id,
-                    kept,
-                    "a recording that the last server left open ends at its last whole segment"
-                );
+                self.seal_cut(&recording).await;
             }
         }
         self.remove_marked().await?;
         Ok(())
+    }
+
+    async fn seal_cut(&self, recording: &Recording) {
+        let (stream, channel_id) = (&recording.stream_id, &recording.channel_id);
+        match self.seal(stream, RecordingState::Cut).await {
+            Ok(kept) => tracing::warn!(
+                stream,
+                channel_id,
+                kept,
+                "a recording that the last server left open ends at its last whole segment"
+            ),
+            // The others are there all the same; the next start tries again.
+            Err(error) => {
+                tracing::error!(stream, channel_id, %error, "a recording could not be made a title")
+            }
+        }
     }
 
     #[cfg(test)]
@@ -310,7 +325,35 @@ impl Store {
     /// # Errors
     /// The index cannot be read.
     pub async fn recordings(&self) -> Result<Vec<Recording>, StoreError> {
-        self.inner.index.recordings(u32::MAX, i64::MAX).await
+        self.inner.index.recordings(u32::MAX, (i64::MAX, "")).await
+    }
+
+    /// Recordings that began before one that began at `before.0` and has the id `before.1`, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn recordings_before(
+        &self,
+        before: (i64, &str),
+        limit: u32,
+    ) -> Result<Vec<Recording>, StoreError> {
+        self.inner.index.recordings(limit, before).await
+    }
+
+    /// One recording.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn recording(&self, id: &str) -> Result<Option<Recording>, StoreError> {
+        self.inner.index.recording(id).await
+    }
+
+    /// The renditions of a recording, in the order of the multivariant playlist.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn renditions(&self, id: &str) -> Result<Vec<RenditionFacts>, StoreError> {
+        self.inner.index.renditions(id).await
     }
 
     /// Opens an object for reading. It stays readable while it is open, also when its title is removed meanwhile.
@@ -345,12 +388,14 @@ impl Store {
             Some(recording) if recording.state == RecordingState::Recording => {
                 Err(StoreError::StillRecording { id: id.to_owned() })
             }
-            Some(_) => {
-                self.inner.index.remove(id).await?;
-                self.inner.titles.forget(id);
-                self.collect().await
-            }
+            Some(_) => self.remove_recording(id).await,
         }
+    }
+
+    async fn remove_recording(&self, id: &str) -> Result<(), StoreError> {
+        self.inner.index.remove(id).await?;
+        self.inner.titles.forget(id);
+        self.collect().await
     }
 
     /// Removes titles that somebody marked through a [`crate::Catalog`]; how many.
@@ -374,11 +419,11 @@ impl Store {
     /// # Errors
     /// The disk or the index cannot be written.
     pub async fn remove_older(&self, before_ms: i64) -> Result<usize, StoreError> {
-        let old = self.inner.index.recordings(PAGE, before_ms).await?;
+        let old = self.inner.index.recordings(PAGE, (before_ms, "")).await?;
         let old = old.into_iter().filter(|old| old.state.is_title() && !old.pinned);
         let mut count = 0;
         for recording in old {
-            self.remove(&recording.stream_id).await?;
+            self.remove_recording(&recording.stream_id).await?;
             self.note_removed(&recording, "it is older than `recording.retention_days` allows");
             count += 1;
         }
@@ -387,15 +432,16 @@ impl Store {
 
     /// Removes the oldest titles that are not pinned until `wanted` bytes fit; whether they do.
     async fn make_room(&self, wanted: u64) -> Result<bool, StoreError> {
+        let _room = self.inner.room.lock().await;
+        // What was written for a batch that failed may be all that is in the way.
+        self.collect().await?;
         let mut oldest = self.recordings().await?;
         oldest.retain(|recording| recording.state.is_title() && !recording.pinned);
         while !self.fits(wanted)? {
             let Some(recording) = oldest.pop() else {
-                // What was written for a batch that failed may be all that is in the way.
-                self.collect().await?;
-                return self.fits(wanted);
+                return Ok(false);
             };
-            self.remove(&recording.stream_id).await?;
+            self.remove_recording(&recording.stream_id).await?;
             self.note_removed(&recording, "its room is needed for a recording");
         }
         Ok(true)
@@ -404,7 +450,7 @@ impl Store {
     fn fits(&self, wanted: u64) -> Result<bool, StoreError> {
         let objects = &self.inner.objects;
         let limits = objects.limits();
-        let in_budget = objects.used().saturating_add(wanted) <= limits.budget_bytes;
+        let in_budget = objects.used().saturating_add(wanted) <= limits.media_budget_bytes();
         Ok(in_budget && objects.free_bytes()?.saturating_sub(wanted) >= limits.free_min_bytes)
     }
 
@@ -434,20 +480,13 @@ impl Store {
         let counts = &self.inner.counts;
         StoreFigures {
             used_bytes: self.inner.objects.used(),
+            objects: self.inner.objects.count(),
             budget_bytes: self.inner.objects.limits().budget_bytes,
             segments: counts.segments.load(Ordering::Relaxed),
             failures: counts.failures.load(Ordering::Relaxed),
             removed_titles: counts.removed_titles.load(Ordering::Relaxed),
             writes_waiting: (WRITES_MAX - self.inner.writes.available_permits()) as u64,
         }
-    }
-
-    /// How many objects there are.
-    ///
-    /// # Errors
-    /// The index cannot be read.
-    pub async fn object_count(&self) -> Result<u64, StoreError> {
-        self.inner.index.object_count().await
     }
 
     fn counted<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {

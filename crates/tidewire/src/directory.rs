@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use api::{ChannelState, ChannelView, NoticeView, RenditionKind, RenditionView, Severity};
+use api::{
+    ChannelState, ChannelView, FindingVideo, FindingVideos, NoticeView, RenditionKind, RenditionView,
+    Severity, VideoCursor,
+};
 use deliver::{FindingTitle, Streams, Thumbnail, Viewer, Viewers};
 use event_listener::{Event, EventListener};
 use hub::StreamState;
@@ -10,9 +13,10 @@ use live::{Broadcast, Live};
 use media::TrackConfig;
 use package::{LiveWindow, RenditionInfo, Role};
 use platform::{Channel, Platform};
-use store::{Recording, Store};
+use store::{Recording, Store, StoreError};
 
 use crate::figures::Figures;
+use crate::videos;
 
 /// Joins channels and broadcasts. Answers from memory.
 pub(crate) struct Directory {
@@ -126,6 +130,12 @@ fn find<'a>(channels: &'a [Channel], name: &str) -> Option<&'a Channel> {
     at.ok().and_then(|at| channels.get(at))
 }
 
+/// What viewers are told; the reason names files, and goes to the log.
+fn unreadable(error: &StoreError) -> String {
+    tracing::error!(%error, "titles could not be read");
+    "The list of titles cannot be read just now.".to_owned()
+}
+
 /// Whether the viewer may watch what was recorded on a channel: the channel is there still, and open to them now. One that
 /// has taken over the name of a removed one has no part in its recordings.
 fn is_open(channels: &[Channel], recording: &Recording, viewer: Viewer) -> bool {
@@ -215,6 +225,24 @@ impl api::Directory for Directory {
 
     fn changes(&self) -> EventListener {
         self.changed.listen()
+    }
+
+    fn videos(&self, before: Option<VideoCursor>, limit: u32) -> FindingVideos {
+        let (store, channels) = (self.store.clone(), self.list());
+        Box::pin(async move {
+            let is_open = |recording: &Recording| is_open(&channels, recording, Viewer::Anyone);
+            let found = videos::list(&store, is_open, before, limit).await;
+            found.map_err(|error| unreadable(&error))
+        })
+    }
+
+    fn video(&self, id: &str) -> FindingVideo {
+        let (store, channels, id) = (self.store.clone(), self.list(), id.to_owned());
+        Box::pin(async move {
+            let is_open = |recording: &Recording| is_open(&channels, recording, Viewer::Anyone);
+            let found = videos::one(&store, is_open, &id).await;
+            found.map_err(|error| unreadable(&error))
+        })
     }
 
     fn ready(&self) -> Result<(), String> {

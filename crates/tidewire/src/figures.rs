@@ -9,6 +9,7 @@ use deliver::{Class, CloseReason, Histogram, HttpStats, LATENCY_BOUNDS_US, Viewe
 use hub::Repair;
 use ingest::{IngestStats, MediaFault};
 use live::{Broadcast, Live};
+use store::{Store, StoreFigures};
 use transcode::RestartReason;
 
 use crate::metrics::{Family, HistogramRow, Labels, render};
@@ -17,6 +18,7 @@ use crate::metrics::{Family, HistogramRow, Labels, render};
 pub(crate) struct Figures {
     pub(crate) http: Arc<HttpStats>,
     pub(crate) ingest: Arc<IngestStats>,
+    pub(crate) store: Store,
 }
 
 impl Figures {
@@ -51,6 +53,7 @@ impl Figures {
         families.extend(encoder_families(&broadcasts));
         families.extend(self.http_families(viewers));
         families.extend(ingest_families(&self.ingest));
+        families.extend(store_families(&self.store.figures(), live.recorders()));
         render(families)
     }
 
@@ -185,6 +188,49 @@ fn ingest_families(stats: &IngestStats) -> Vec<Family> {
             closed,
         ),
         Family::counter("tidewire_rtmp_media_faults", "Tags left out, by fault.", faults),
+    ]
+}
+
+fn store_families(figures: &StoreFigures, recorders: usize) -> Vec<Family> {
+    let count = |value: u64| vec![(Vec::new(), value)];
+    let level = |value: u64| vec![(Vec::new(), value as f64)];
+    vec![
+        Family::gauge(
+            "tidewire_store_bytes",
+            "Bytes of all objects of recordings and titles.",
+            level(figures.used_bytes),
+        ),
+        Family::gauge(
+            "tidewire_store_budget_bytes",
+            "Bytes that they may have.",
+            level(figures.budget_bytes),
+        ),
+        Family::gauge("tidewire_store_objects", "Objects.", level(figures.objects)),
+        Family::gauge(
+            "tidewire_store_writes_waiting",
+            "Writes to the store's disk that run or wait for a thread.",
+            level(figures.writes_waiting),
+        ),
+        Family::counter(
+            "tidewire_store_segments",
+            "Segments recorded.",
+            count(figures.segments),
+        ),
+        Family::counter(
+            "tidewire_store_failures",
+            "Changes of recordings that failed; a recording that goes on tries again.",
+            count(figures.failures),
+        ),
+        Family::counter(
+            "tidewire_store_titles_removed",
+            "Titles removed by age, or to make room.",
+            count(figures.removed_titles),
+        ),
+        Family::gauge(
+            "tidewire_recordings",
+            "Streams that are being recorded.",
+            vec![(Vec::new(), recorders as f64)],
+        ),
     ]
 }
 

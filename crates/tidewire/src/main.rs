@@ -21,6 +21,7 @@ mod metrics;
 mod recordings;
 mod records;
 mod serve;
+mod videos;
 
 /// Parts and samples of all sizes come and go on every core.
 #[global_allocator]

@@ -51,7 +51,7 @@ pub(crate) fn run(config: ValidatedConfig) -> Result<(), Exit> {
 async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
     let platform = Platform::open_server(&config.data_dir).await?;
     let store = recordings::open(&config.data_dir, &config.recording).await?;
-    tokio::spawn(recordings::sweep(
+    let sweeping = tokio::spawn(recordings::sweep(
         store.clone(),
         platform.clone(),
         config.recording.retention,
@@ -115,6 +115,7 @@ async fn serve(config: ValidatedConfig) -> Result<(), Exit> {
         recording,
         last_record,
         store,
+        sweeping,
         platform,
         cores,
     }
@@ -260,6 +261,7 @@ fn start_http(
     let figures = Figures {
         http: Arc::clone(&counters.http),
         ingest,
+        store: store.clone(),
     };
     let directory = Directory::new(
         Arc::clone(live),
@@ -343,6 +345,7 @@ struct Ending {
     recording: JoinHandle<()>,
     last_record: Shutdown,
     store: Store,
+    sweeping: JoinHandle<()>,
     platform: Platform,
     cores: Cores,
 }
@@ -367,6 +370,7 @@ impl Ending {
         self.api.close();
         self.http.stop().await;
         self.last_record.trigger();
+        self.sweeping.abort();
         self.store.close().await;
         let written = async {
             // A panic there has been said.

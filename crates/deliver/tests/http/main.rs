@@ -9,3 +9,4 @@ mod live;
 mod protocols;
 mod support;
 mod tokens;
+mod titles;

@@ -4,14 +4,17 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::routing::{get, post};
 use bytes::Bytes;
-use deliver::{Cores, Counters, Limits, Server, ServerConfig, Streams, Thumbnail, Timing, TlsFiles, Viewer};
+use deliver::{
+    Cores, Counters, FindingTitle, Limits, Server, ServerConfig, Streams, Thumbnail, Timing, TlsFiles, Viewer,
+};
 use package::LiveWindow;
+use store::Store;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -19,7 +22,7 @@ use tokio::net::TcpStream;
 pub(crate) const BIG: usize = 32 << 20;
 
 #[derive(Default)]
-pub(crate) struct Windows(Mutex<HashMap<String, Arc<LiveWindow>>>);
+pub(crate) struct Windows(Mutex<HashMap<String, Arc<LiveWindow>>>, OnceLock<Store>);
 
 impl Windows {
     pub(crate) fn insert(&self, window: &Arc<LiveWindow>) {
@@ -30,7 +33,24 @@ impl Windows {
     }
 }
 
+impl Windows {
+    /// Where titles come from.
+    pub(crate) fn keep(&self, store: Store) {
+        self.1.set(store).unwrap();
+    }
+}
+
 impl Streams for Windows {
+    fn title(&self, id: &str, _viewer: Viewer) -> FindingTitle {
+        let (store, id) = (self.1.get().cloned(), id.to_owned());
+        Box::pin(async move {
+            match store {
+                Some(store) => store.title(&id).await,
+                None => Ok(None),
+            }
+        })
+    }
+
     fn window(&self, channel: &str, viewer: Viewer) -> Option<Arc<LiveWindow>> {
         assert_ne!(channel, "panic", "a panic that a test asks for");
         if channel == "private" && viewer == Viewer::Anyone {

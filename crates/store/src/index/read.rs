@@ -12,7 +12,7 @@ use crate::cid::{Cid, Codec};
 use crate::dag::Value;
 use crate::error::StoreError;
 use crate::manifest::{ObjectRef, RenditionObjects, facts, role};
-use crate::recording::{Recording, RecordingState};
+use crate::recording::{Recording, RecordingState, RenditionFacts};
 
 /// All that the index says of a recording, beside its row.
 #[derive(Debug, Default)]
@@ -54,12 +54,18 @@ struct SegmentRow {
 const RECORDING: &str = "SELECT stream_id, channel_id, channel, started_ms, state, pinned, manifest, duration_ms, bytes FROM recordings";
 
 impl Index {
-    /// All recordings, newest first; with `limit`, those before `before_ms`.
-    pub(crate) async fn recordings(&self, limit: u32, before_ms: i64) -> Result<Vec<Recording>, StoreError> {
-        let statement =
-            format!("{RECORDING} WHERE started_ms < $1 ORDER BY started_ms DESC, stream_id DESC LIMIT $2");
+    /// Recordings before the one of that start and id, newest first, at most `limit`.
+    pub(crate) async fn recordings(
+        &self,
+        limit: u32,
+        before: (i64, &str),
+    ) -> Result<Vec<Recording>, StoreError> {
+        let statement = format!(
+            "{RECORDING} WHERE (started_ms, stream_id) < ($1, $2) ORDER BY started_ms DESC, stream_id DESC LIMIT $3"
+        );
         let rows: Vec<RecordingRow> = sqlx::query_as(sqlx::AssertSqlSafe(statement))
-            .bind(before_ms)
+            .bind(before.0)
+            .bind(before.1)
             .bind(i64::from(limit))
             .fetch_all(&self.readers)
             .await
@@ -127,13 +133,38 @@ impl Index {
             .collect()
     }
 
-    /// How many objects there are.
-    pub(crate) async fn object_count(&self) -> Result<u64, StoreError> {
-        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM objects")
+    /// Bytes of all objects.
+    pub(crate) async fn used_bytes(&self) -> Result<u64, StoreError> {
+        let sum: i64 = sqlx::query_scalar("SELECT COALESCE(SUM(bytes), 0) FROM objects")
             .fetch_one(&self.readers)
             .await
             .map_err(|error| self.fault(error))?;
-        Ok(u64::try_from(count).unwrap_or(0))
+        Ok(u64::try_from(sum).unwrap_or(0))
+    }
+
+    /// The renditions of a recording, in the order of the multivariant playlist.
+    pub(crate) async fn renditions(&self, stream_id: &str) -> Result<Vec<RenditionFacts>, StoreError> {
+        let rows: Vec<(String, i64, String, Vec<u8>)> = sqlx::query_as(
+            "SELECT name, position, role, track FROM renditions WHERE stream_id = $1 ORDER BY position",
+        )
+        .bind(stream_id)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(|error| self.fault(error))?;
+        rows.into_iter()
+            .map(|(name, position, role_name, track)| {
+                let track = Value::decode(&track).ok();
+                Ok(RenditionFacts {
+                    name,
+                    position: u32::try_from(position).unwrap_or(u32::MAX),
+                    role: role(&role_name).ok_or_else(|| self.bad_row("a rendition's role"))?,
+                    facts: track
+                        .as_ref()
+                        .and_then(facts)
+                        .ok_or_else(|| self.bad_row("a rendition's track"))?,
+                })
+            })
+            .collect()
     }
 
     /// All rows of a recording.

@@ -60,6 +60,9 @@ pub(crate) enum Command {
     /// Exchange the keys that sign links
     #[command(subcommand)]
     SigningKey(SigningKey),
+    /// List, remove and keep titles: streams that were recorded
+    #[command(subcommand)]
+    Library(Library),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(Config),
@@ -242,6 +245,33 @@ pub(crate) enum SigningKey {
     Revoke {
         /// Its id as `signing-key list` shows it
         id: String,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Library {
+    /// List the titles, and the streams that are being recorded
+    List(Json),
+    /// Remove a title
+    Remove {
+        /// Its id as `library list` shows it
+        title: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Keep a title whatever its age, and when its room is needed
+    Pin {
+        /// Its id as `library list` shows it
+        title: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Let a title go again when its time has come
+    Unpin {
+        /// Its id as `library list` shows it
+        title: String,
         #[command(flatten)]
         json: Json,
     },

@@ -3,6 +3,7 @@
 mod args;
 mod channel;
 mod key;
+mod library;
 pub(crate) mod output;
 mod settings;
 mod sign;
@@ -56,6 +57,7 @@ fn dispatch(cli: Cli) -> Result<(), Exit> {
         Command::Token(command) => token::run(command, &load(&sources)?, &mut out),
         Command::Sign(command) => sign::run(command, &load(&sources)?, &mut out),
         Command::SigningKey(command) => signing_key::run(command, &load(&sources)?, &mut out),
+        Command::Library(command) => library::run(command, &load(&sources)?, &mut out),
         Command::Config(command) => settings::run(command, &sources, &mut out),
         Command::Doctor(options) => doctor::run(&load(&sources)?, options.quick, options.json.json, &mut out),
     }

@@ -4,8 +4,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use store::Catalog;
+
 use super::Check;
+use crate::cli::block_on;
 use crate::config::{TlsConfig, ValidatedConfig};
+use crate::recordings::{FREE_MIN_BYTES, budget_bytes};
 
 /// Below this much free disk the database itself is in danger.
 const DISK_FREE_MIN: u64 = 64 << 20;
@@ -15,7 +19,11 @@ const DISK_FREE_LOW: u64 = 1 << 30;
 const PEM_BYTES_MAX: u64 = 1 << 20;
 
 pub(super) fn check(config: &ValidatedConfig) -> Vec<Check> {
-    let mut checks = vec![data_dir(&config.data_dir), disk(&config.data_dir)];
+    let mut checks = vec![
+        data_dir(&config.data_dir),
+        disk(&config.data_dir),
+        recording(config),
+    ];
     // Both listeners have the same files.
     if let Some(listener) = config.http.https.as_ref().or(config.rtmp.rtmps.as_ref()) {
         checks.push(tls(listener));
@@ -77,8 +85,40 @@ fn disk(path: &Path) -> Check {
     }
 }
 
+/// Whether the budget of recordings can be had on this disk.
+fn recording(config: &ValidatedConfig) -> Check {
+    let place = nearest_existing(&config.data_dir);
+    let used = block_on(async {
+        match Catalog::open(&config.data_dir).await? {
+            Some(catalog) => catalog.used_bytes().await,
+            None => Ok(0),
+        }
+    });
+    let used = match used {
+        Ok(Ok(used)) => used,
+        Ok(Err(error)) => {
+            let advice = "look at the file and its owner; the server does not start without it";
+            return Check::fail("recording", error.to_string(), advice);
+        }
+        Err(error) => return Check::fail("recording", error.to_string(), "try again"),
+    };
+    if !config.recording.enabled {
+        let found = format!("off; {} of titles are kept", size(used));
+        return Check::ok("recording", found);
+    }
+    let budget = budget_bytes(&place, config.recording.budget);
+    let found = format!("{} of {} are used", size(used), size(budget));
+    let free = rustix::fs::statvfs(&place).map_or(0, |facts| facts.f_bavail.saturating_mul(facts.f_frsize));
+    if budget.saturating_sub(used).saturating_add(FREE_MIN_BYTES) > free {
+        let advice =
+            "the disk is full before the budget is: set `recording.budget` lower, or free some space";
+        return Check::warn("recording", found, advice);
+    }
+    Check::ok("recording", found)
+}
+
 /// Bytes with one decimal in the unit that fits.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let (unit, name) = match bytes {
         0..1_048_576 => (1 << 10, "KiB"),
         1_048_576..1_073_741_824 => (1 << 20, "MiB"),

@@ -5,6 +5,7 @@ mod media_tools;
 mod ports;
 mod system;
 
+pub(crate) use files::size;
 pub(crate) use ports::require as require_ports;
 
 use serde::Serialize;

@@ -127,6 +127,7 @@ fn assert_names_are_hashes(shell: &Shell) {
 #[test]
 fn a_stream_is_a_title_within_a_second_of_its_end() {
     let (shell, key) = shell();
+    assert!(shell.quiet("library list").stdout.contains("no title yet"));
     let server = serve(&shell);
     let mut encoder = Encoder::start(&server, &key, 12);
     let (_, id) = wait_for("the broadcast", || {
@@ -183,6 +184,33 @@ fn a_stream_is_a_title_within_a_second_of_its_end() {
     );
     assert!(server.get("/vod/nothing/master.m3u8").contains("title_not_found"));
 
+    let videos: serde_json::Value = serde_json::from_str(&server.get("/api/v1/videos")).unwrap();
+    let video: serde_json::Value =
+        serde_json::from_str(&server.get(&format!("/api/v1/videos/{id}"))).unwrap();
+    assert_eq!(
+        (&videos["data"][0], &videos["next"]),
+        (&video, &serde_json::Value::Null)
+    );
+    assert_eq!(
+        (video["id"].as_str(), video["channel"].as_str()),
+        (Some(&*id), Some("stage"))
+    );
+    assert_eq!(
+        (&video["complete"], &video["hls"]),
+        (&true.into(), &format!("/vod/{id}/master.m3u8").into())
+    );
+    assert!(
+        (11_000..=12_100).contains(&video["duration_ms"].as_u64().unwrap()),
+        "{video}"
+    );
+    assert_eq!(video["renditions"][0]["height"], 180);
+    let metrics = server.get("/metrics");
+    assert!(
+        metrics.contains("tidewire_store_segments_total ")
+            || metrics.contains("tidewire_store_segments_total{")
+    );
+    assert!(metrics.contains("tidewire_recordings{} 0.0"), "{metrics}");
+
     // It is there after a restart, and not for everybody once its channel is gone.
     assert_eq!(server.terminate(), Some(0));
     let server = serve(&shell);
@@ -210,6 +238,35 @@ fn a_killed_server_leaves_a_title_up_to_the_last_whole_segment() {
     let seconds = played(&server, &id);
     assert!(seconds >= 6.0, "{seconds}");
     assert_names_are_hashes(&shell);
+    let listed = shell.quiet("library list --json").stdout;
+    let titles: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(
+        (&titles[0]["id"], &titles[0]["state"]),
+        (&id.as_str().into(), &"cut".into()),
+        "{listed}"
+    );
+    assert_eq!(shell.quiet(&format!("library pin {id}")).code, 0);
+    assert!(shell.quiet("library list").stdout.contains("cut, pinned"));
+    assert_eq!(shell.quiet(&format!("library unpin {id}")).code, 0);
+    let doctor = shell.quiet("doctor --quick --json").stdout;
+    assert!(
+        doctor.contains("\"recording\"") && doctor.contains("of 18.6 GiB are used"),
+        "{doctor}"
+    );
+    // A command removes it, and the server makes room.
+    assert_eq!(shell.quiet(&format!("library remove {id}")).code, 0);
+    wait_for("its removal", || objects(&shell).is_empty().then_some(()));
+    assert!(
+        server
+            .get(&format!("/vod/{id}/master.m3u8"))
+            .contains("title_not_found")
+    );
+    let again = shell.quiet(&format!("library remove {id}"));
+    assert!(
+        again.code == 1 && again.stderr.contains("there is no title"),
+        "{}",
+        again.stderr
+    );
     let temp = shell.path().join("tidewire-data/store/tmp");
     assert_eq!(fs::read_dir(temp).unwrap().count(), 0);
 }
