@@ -1,8 +1,5 @@
 //! The routes, and what they are made of.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 

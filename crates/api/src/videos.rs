@@ -52,9 +52,14 @@ pub(crate) fn operations() -> Vec<Operation> {
         .paged_by(r#"{"type":"string","pattern":"^-?[0-9]{1,18}\\.[0-9A-Za-z]{0,64}$"}"#)
         .refuses(&[problem::STORE_FAILED])
         .json(StatusCode::OK, videos),
-        operation(Method::GET, "/api/v1/videos/{id}", "getVideo", "Show a public title")
-            .refuses(&[problem::TITLE_NOT_FOUND, problem::STORE_FAILED])
-            .json(StatusCode::OK, video),
+        operation(
+            Method::GET,
+            "/api/v1/videos/{id}",
+            "getVideo",
+            "Show a public title",
+        )
+        .refuses(&[problem::TITLE_NOT_FOUND, problem::STORE_FAILED])
+        .json(StatusCode::OK, video),
     ]
 }
 

@@ -8,5 +8,5 @@ mod hostile;
 mod live;
 mod protocols;
 mod support;
-mod tokens;
 mod titles;
+mod tokens;

@@ -48,6 +48,7 @@ impl World {
             protocol: "rtmp",
             peer: "test".into(),
             encoder: None,
+            is_backup: false,
         };
         let registry = Registry::new(Limits::default());
         let publisher = registry.publish("stage", info, 0).unwrap();
