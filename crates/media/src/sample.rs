@@ -24,6 +24,7 @@ pub struct Sample {
     /// When the last byte of it arrived.
     pub arrived_us: Micros,
     /// The coded bytes. H.264 and HEVC: NAL units with 4-byte lengths (ISO/IEC 14496-15 5.3.2), parameter sets and
-    /// access unit delimiters removed. AV1: one temporal unit without its delimiter (AV1-ISOBMFF 2.4). AAC: one raw_data_block (ISO/IEC 14496-3), no ADTS header.
+    /// access unit delimiters removed. AV1: one temporal unit without its delimiter (AV1-ISOBMFF 2.4). AAC: one raw_data_block (ISO/IEC 14496-3), no ADTS
+    /// header. Opus: one packet (RFC 6716). FLAC: one frame (RFC 9639).
     pub data: Bytes,
 }

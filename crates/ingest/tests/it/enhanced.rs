@@ -7,7 +7,12 @@ use container::flv::{Demuxer, TagKind};
 use hub::{Item, Start};
 use ingest::{CloseReason, Limits, MediaFault};
 use media::{AudioCodec, AudioConfig, MediaKind, Sample, TrackConfig, VideoCodec, VideoConfig};
-use tokio::io::AsyncWriteExt;
+use rtmp::amf::{Value, encode};
+use rtmp::caps_ex;
+use rtmp::chunk::ChunkWriter;
+use rtmp::message::types;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::{Server, publish, wait};
 
@@ -167,4 +172,45 @@ async fn sound_that_browsers_do_not_play_is_named() {
             .any(|notice| notice.code == "audio_codec" && notice.text.contains("AC-3"))
     );
     drop(socket);
+}
+
+/// Everything that the server says to a peer that publishes, until it hangs up.
+async fn said_at_drain(caps_ex: f64) -> String {
+    let server = Server::start(Limits::default());
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
+    let mut out = BytesMut::from(&[3; 1 + 2 * 1536][..]);
+    let mut writer = ChunkWriter::default();
+    let object = Value::object([("app", "live".into()), ("capsEx", caps_ex.into())]);
+    let publish = [
+        "publish".into(),
+        3.0.into(),
+        Value::Null,
+        "KEY-a".into(),
+        "live".into(),
+    ];
+    for (stream, command) in [
+        (0, encode(&["connect".into(), 1.0.into(), object])),
+        (0, encode(&["createStream".into(), 2.0.into(), Value::Null])),
+        (1, encode(&publish)),
+    ] {
+        writer.write(&mut out, 3, types::COMMAND_AMF0, stream, 0, &[&command]);
+    }
+    socket.write_all(&out).await.unwrap();
+    wait(|| server.server.publishers().len() == 1, "the publisher").await;
+    server.server.drain();
+    let mut said = Vec::new();
+    socket.read_to_end(&mut said).await.unwrap();
+    server.wait_closed(CloseReason::Draining, 1).await;
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[tokio::test]
+async fn a_drain_asks_who_understands_it_to_reconnect() {
+    const REQUEST: &str = "NetConnection.Connect.ReconnectRequest";
+    let said = said_at_drain(f64::from(caps_ex::RECONNECT)).await;
+    let (asked, told) = (said.find(REQUEST), said.find("NetStream.Unpublish.Success"));
+    assert!(asked.is_some() && asked < told, "{said:?}");
+    let said = said_at_drain(f64::from(caps_ex::MOD_EX)).await;
+    assert!(!said.contains(REQUEST), "{said:?}");
+    assert!(said.contains("NetStream.Unpublish.Success"), "{said:?}");
 }
