@@ -38,6 +38,7 @@ export class Management {
     this.past = [
       { id: newId('st'), channel: 'town-hall', state: 'ended', started_at: ago(190), ended_at: ago(96), reason: null, source: { codecs: 'avc1.640028,mp4a.40.2', width: 1920, height: 1080, frame_rate: 30 }, publisher: { protocol: 'rtmp', encoder: 'obs-output module (libobs version 31.0.2)', address: null } },
       { id: newId('st'), channel: 'demo', state: 'failed', started_at: ago(2_900), ended_at: ago(2_898), reason: 'the disk is full', source: { codecs: null, width: null, height: null, frame_rate: null }, publisher: { protocol: 'rtmp', encoder: 'Lavf61.7.100', address: null } },
+      { id: newId('st'), channel: 'studio-b', state: 'failed', started_at: ago(31), ended_at: ago(9), reason: 'the disk is full', source: { codecs: null, width: null, height: null, frame_rate: null }, publisher: { protocol: 'rtmp', encoder: 'Lavf61.7.100', address: null } },
     ];
   }
 

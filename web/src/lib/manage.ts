@@ -185,6 +185,9 @@ export class ManageClient {
 
   streams = (): Promise<Stream[]> => this.#first('/streams');
   stream = (id: string): Promise<Stream> => this.#ask('GET', `/streams/${segment(id)}`);
+  /** The newest broadcast of a channel, running or over. */
+  lastStream = async (channel: string): Promise<Stream | undefined> =>
+    (await this.#ask<List<Stream>>('GET', `/streams?channel=${segment(channel)}&limit=1`)).data[0];
   stopStream = (id: string): Promise<void> => this.#ask('POST', `/streams/${segment(id)}/stop`);
   followStats = (id: string, on: Following): (() => void) => this.#follow(`/streams/${segment(id)}/stats/live`, on);
   /** Asks whether a key opens a channel, and where to send to. */
