@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use access::{Ask, Grant, KeyRing, Refusal, Resource};
 
 /// Tokens that one connection remembers. A viewer has one; a proxy that carries many viewers over one connection has
-/// them proved again, which costs two microseconds each.
+/// them proved again.
 const REMEMBERED_MAX: usize = 4;
 
 /// `/t/TOKEN/live/stage/master.m3u8` -> `TOKEN` and `/live/stage/master.m3u8`. `None`: there is no token in front.
