@@ -8,9 +8,11 @@
 //! figures. A route is defined once (`operation`): the router, the check of tokens, the reading of bodies and the OpenAPI
 //! document are made from that definition and from the types of its handler.
 //!
+//! [`Api::send_webhooks`] posts events to webhooks.
+//!
 //! It does not serve media (`deliver` does), and knows of streams only what [`Control`] tells.
 //!
-//! Specs: RFC 9457 (problems), RFC 6750 (bearer tokens), OpenAPI 3.1, WHATWG HTML 9.2 (server-sent events), DASH-IF
+//! Specs: RFC 9457 (problems), Standard Webhooks 1.0, RFC 6750 (bearer tokens), OpenAPI 3.1, WHATWG HTML 9.2 (server-sent events), DASH-IF
 //! UTCTiming http-iso.
 
 mod docs;
@@ -26,9 +28,11 @@ mod routes;
 mod sse;
 mod time;
 mod view;
+mod webhook;
 
 pub use manage::{Control, EncoderStats, PublishPorts, RenditionStats, StreamStats};
 pub use pages::pages_embedded;
 pub use routes::{Api, ApiOptions, Directory};
 pub use time::rfc3339_utc;
 pub use view::{ChannelState, ChannelView, NoticeView, RenditionKind, RenditionView, Severity};
+pub use webhook::{Sender, SenderOptions};

@@ -17,7 +17,8 @@ use crate::manage::{Control, Management, PublishPorts};
 use crate::operation::{Managed, Operation};
 use crate::problem::{self, Problem, REQUEST_ID, request_id};
 use crate::view::ChannelView;
-use crate::{docs, manage, openapi, pages, public};
+use crate::webhook::Sender;
+use crate::{docs, manage, openapi, pages, public, webhook};
 
 /// What the API shows; the program implements it.
 ///
@@ -147,6 +148,14 @@ impl Api {
         self.board.close();
         if let Some(management) = &self.management {
             management.desk.close();
+        }
+    }
+
+    /// Posts events to webhooks until it is dropped. One task runs it, beside [`run`](Self::run), which says when there are any.
+    pub async fn send_webhooks(self, sender: Arc<Sender>) {
+        if let Some(management) = &self.management {
+            let news = management.newest_event.subscribe();
+            webhook::run(management.platform.clone(), sender, news).await;
         }
     }
 

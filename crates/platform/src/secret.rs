@@ -21,6 +21,8 @@ const SECRET_BYTES: usize = 32;
 pub(crate) enum Purpose {
     StreamKey,
     AdminToken,
+    /// What a webhook's deliveries are signed with.
+    WebhookSecret,
     /// Proves that the secret and the database belong together.
     SecretCheck,
 }
@@ -30,6 +32,7 @@ impl Purpose {
         match self {
             Self::StreamKey => b"tidewire stream key\0",
             Self::AdminToken => b"tidewire admin token\0",
+            Self::WebhookSecret => b"tidewire webhook secret\0",
             Self::SecretCheck => b"tidewire secret check\0",
         }
     }
@@ -90,13 +93,18 @@ impl ServerSecret {
         Ok(Self(secret))
     }
 
-    /// HMAC-SHA256 of the purpose's label and `text`, in lower-case hex.
-    pub(crate) fn digest(&self, purpose: Purpose, text: &str) -> String {
+    /// HMAC-SHA256 of the purpose's label and `text`.
+    pub(crate) fn mac(&self, purpose: Purpose, text: &str) -> [u8; 32] {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
         mac.update(purpose.label());
         mac.update(text.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+
+    /// The same in lower-case hex.
+    pub(crate) fn digest(&self, purpose: Purpose, text: &str) -> String {
         let mut hex = String::with_capacity(64);
-        for byte in mac.finalize().into_bytes() {
+        for byte in self.mac(purpose, text) {
             hex.push(char::from(b"0123456789abcdef"[usize::from(byte >> 4)]));
             hex.push(char::from(b"0123456789abcdef"[usize::from(byte & 15)]));
         }

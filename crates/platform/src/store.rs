@@ -39,6 +39,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_first.sql"),
     include_str!("../migrations/sqlite/0002_token_scopes.sql"),
     include_str!("../migrations/sqlite/0003_events.sql"),
+    include_str!("../migrations/sqlite/0004_webhooks.sql"),
 ];
 
 /// A boxed future that borrows the writing connection.
@@ -197,6 +198,10 @@ impl Platform {
 
     pub(crate) fn digest(&self, purpose: Purpose, text: &str) -> String {
         self.inner.secret.digest(purpose, text)
+    }
+
+    pub(crate) fn mac(&self, purpose: Purpose, text: &str) -> [u8; 32] {
+        self.inner.secret.mac(purpose, text)
     }
 
     pub(crate) fn readers(&self) -> &SqlitePool {

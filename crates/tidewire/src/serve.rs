@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use api::{Api, ApiOptions, PublishPorts};
+use api::{Api, ApiOptions, PublishPorts, Sender, SenderOptions};
 use deliver::{Cores, Counters, Server, ServerConfig, Shutdown, TlsFiles};
 use hub::Registry;
 use ingest::{IngestStats, RtmpServer};
@@ -192,6 +192,7 @@ fn start_http(
     ingest: Arc<IngestStats>,
     (rtmp, ports): (&Arc<RtmpServer>, PublishPorts),
 ) -> Result<(Api, Server), Exit> {
+    let allow_private = config.webhooks_allow_private;
     let (config, streaming) = (&config.http, &config.streaming);
     let limits = deliver::Limits {
         connections_max: config.connections_max,
@@ -218,6 +219,11 @@ fn start_http(
     let management = Management::new(Arc::clone(&directory), Arc::clone(rtmp));
     let api = api.with_management(platform.clone(), Arc::new(management), ports);
     tokio::spawn(api.clone().run());
+    let sender = Sender::new(SenderOptions {
+        allow_private,
+        ..SenderOptions::default()
+    });
+    tokio::spawn(api.clone().send_webhooks(sender));
     let target_duration_s = u32::try_from(streaming.segment_duration.as_millis().div_ceil(1000)).unwrap_or(2);
     let server = ServerConfig {
         http: config.http.into_iter().collect(),

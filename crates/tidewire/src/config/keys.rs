@@ -41,6 +41,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
     ("log", "Logs"),
     ("streaming", "From the publisher's stream to what viewers get"),
     ("streaming.encoder", "How FFmpeg encodes the rungs"),
+    ("webhooks", "Events posted to other programs"),
     ("limits", "Bounds on publishers and viewers"),
 ];
 
@@ -229,6 +230,12 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::AutoCount { max: 128 },
         "auto",
         "Threads of each encoder. `auto` leaves it to FFmpeg.",
+    ),
+    key(
+        "webhooks.allow_private",
+        Kind::Switch,
+        "false",
+        "Whether webhooks may reach this machine and private networks. Without it only public addresses are reached, so that who may make a webhook does not get at what only this machine can.",
     ),
     key(
         "limits.publishers",

@@ -20,6 +20,8 @@ pub(crate) struct ValidatedConfig {
     pub(crate) log: LogConfig,
     pub(crate) streaming: StreamingConfig,
     pub(crate) hub: HubConfig,
+    /// Whether webhooks may reach private addresses.
+    pub(crate) webhooks_allow_private: bool,
 }
 
 /// For `deliver`. At least one address is set.
@@ -133,6 +135,7 @@ impl ValidatedConfig {
                 streams_max: layers.count("limits.publishers"),
                 reconnect_grace: layers.duration("reconnect_grace"),
             },
+            webhooks_allow_private: layers.setting("webhooks.allow_private").value == Value::Switch(true),
         })
     }
 }
