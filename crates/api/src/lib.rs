@@ -9,9 +9,11 @@
 //! tokens, streams and their figures. A route is defined once (`operation`): the router, the check of tokens, the reading of
 //! bodies and the OpenAPI document are made from that definition and from the types of its handler.
 //!
+//! [`Api::send_webhooks`] posts events to webhooks.
+//!
 //! It does not serve media (`deliver` does), and knows of streams only what [`Control`] tells.
 //!
-//! Specs: RFC 9457 (problems), RFC 6750 (bearer tokens), OpenAPI 3.1, WHATWG HTML 9.2 (server-sent events), DASH-IF
+//! Specs: RFC 9457 (problems), Standard Webhooks 1.0, RFC 6750 (bearer tokens), OpenAPI 3.1, WHATWG HTML 9.2 (server-sent events), DASH-IF
 //! UTCTiming http-iso.
 
 mod docs;
@@ -29,6 +31,7 @@ mod time;
 mod tokens;
 mod videos;
 mod view;
+mod webhook;
 
 pub use manage::{Control, EncoderStats, PublishPorts, RenditionStats, StreamStats};
 pub use pages::pages_embedded;
@@ -39,3 +42,4 @@ pub use videos::{FindingVideo, FindingVideos, VideoCursor};
 pub use view::{
     ChannelState, ChannelView, NoticeView, RenditionKind, RenditionView, Severity, VideoPage, VideoView,
 };
+pub use webhook::{Sender, SenderOptions};

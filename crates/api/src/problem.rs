@@ -70,6 +70,9 @@ kinds! {
     STREAM_OVER = CONFLICT, "stream_over", "The stream is over.";
     TITLE_NOT_FOUND = NOT_FOUND, "title_not_found", "There is no such title.";
     STORE_FAILED = SERVICE_UNAVAILABLE, "store_failed", "The list of titles cannot be read just now.";
+    WEBHOOK_NOT_FOUND = NOT_FOUND, "webhook_not_found", "There is no such webhook.";
+    DELIVERY_NOT_FOUND = NOT_FOUND, "delivery_not_found", "The webhook has no such delivery, or its event is no longer kept.";
+    URL_INVALID = BAD_REQUEST, "url_invalid", "The URL is one of http or https with a host, without user and password, at most 2048 bytes.";
     TOKEN_NOT_FOUND = NOT_FOUND, "token_not_found", "There is no such token.";
 }
 
@@ -147,6 +150,8 @@ impl From<platform::Error> for Problem {
             Error::KeyNotFound { .. } | Error::KeyAmbiguous { .. } => KEY_NOT_FOUND,
             Error::KeyOver { .. } => KEY_OVER,
             Error::TokenNotFound { .. } => TOKEN_NOT_FOUND,
+            Error::WebhookNotFound { .. } => WEBHOOK_NOT_FOUND,
+            Error::DeliveryNotFound { .. } => DELIVERY_NOT_FOUND,
             Error::TooMany { what, max } => {
                 let detail =
                     format!("There are {max} {what} already, which is the maximum; remove some first.");

@@ -19,7 +19,8 @@ use crate::operation::{Managed, Operation};
 use crate::problem::{self, Problem, REQUEST_ID, request_id};
 use crate::videos::{FindingVideo, FindingVideos, VideoCursor};
 use crate::view::ChannelView;
-use crate::{docs, manage, openapi, pages, public, videos};
+use crate::webhook::Sender;
+use crate::{docs, manage, openapi, pages, public, videos, webhook};
 
 /// What the API shows; the program implements it.
 ///
@@ -170,6 +171,14 @@ impl Api {
         self.private_board.close();
         if let Some(management) = &self.management {
             management.desk.close();
+        }
+    }
+
+    /// Posts events to webhooks until it is dropped. One task runs it, beside [`run`](Self::run), which says when there are any.
+    pub async fn send_webhooks(self, sender: Arc<Sender>) {
+        if let Some(management) = &self.management {
+            let news = management.newest_event.subscribe();
+            webhook::run(management.platform.clone(), sender, news).await;
         }
     }
 

@@ -7,6 +7,8 @@ extern crate tidewire_api as api; // the short name, as everywhere else
 mod document;
 #[path = "api/manage.rs"]
 mod manage;
+#[path = "api/webhook.rs"]
+mod webhook;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -158,6 +158,18 @@ pub enum Error {
         /// The id asked for.
         key: String,
     },
+    /// No such webhook.
+    #[error("there is no webhook `{webhook}`")]
+    WebhookNotFound {
+        /// The webhook id asked for.
+        webhook: String,
+    },
+    /// The webhook has no such delivery, or its event is no longer kept.
+    #[error("the webhook has no delivery `{delivery}` whose event is still kept")]
+    DeliveryNotFound {
+        /// The delivery id asked for.
+        delivery: String,
+    },
     /// A named maximum is reached.
     #[error("there are {max} {what} already, which is the maximum; remove some first")]
     TooMany {

@@ -25,6 +25,7 @@ mod signing_keys;
 mod store;
 mod streams;
 mod tokens;
+mod webhooks;
 
 pub use channels::{CHANNEL_NAME_BYTES_MAX, CHANNELS_MAX, Channel, valid_channel_name};
 pub use credential::{LABEL_CHARS_MAX, SecretText};
@@ -36,6 +37,10 @@ pub use signing_keys::{SIGNING_KEYS_MAX, SigningKeyInfo};
 pub use store::{BUSY_TIMEOUT, Platform, now_ms};
 pub use streams::{STREAM_RECORDS_MAX, SourceFacts, StreamRecord, StreamState};
 pub use tokens::{ADMIN_TOKENS_MAX, NewToken, TokenInfo};
+pub use webhooks::{
+    Attempt, DELIVERIES_MAX, DELIVERY_TRIED_MS, Delivery, Due, PENDING_MAX, WEBHOOK_FAILS_MS, WEBHOOKS_MAX,
+    Webhook, WebhookChange,
+};
 
 #[cfg(test)]
 mod tests;

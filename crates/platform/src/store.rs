@@ -39,6 +39,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_first.sql"),
     include_str!("../migrations/sqlite/0002_token_scopes.sql"),
     include_str!("../migrations/sqlite/0003_events.sql"),
+    include_str!("../migrations/sqlite/0004_webhooks.sql"),
     include_str!("../migrations/sqlite/0010_signing_keys.sql"),
 ];
 

@@ -358,6 +358,90 @@ fn changes_are_events_of_the_same_transaction() {
 }
 
 #[test]
+fn a_webhook_is_tried_for_a_day_and_disabled_after_five() {
+    let dir = TempDir::new();
+    run(async {
+        let platform = Platform::open(dir.path()).await.unwrap();
+        platform.create_channel("before", false).await.unwrap();
+        let webhook = platform
+            .create_webhook("https://example.org/", "", &[EventType::ChannelCreated])
+            .await
+            .unwrap();
+        platform.create_channel_with_key("stage", false).await.unwrap();
+        assert!(!platform.queue_deliveries().await.unwrap());
+        assert!(!platform.queue_deliveries().await.unwrap());
+        let due = platform.due_deliveries(now_ms()).await.unwrap();
+        assert_eq!((due.len(), due[0].event.channel.as_str()), (1, "stage"));
+        let failed = |retry_at_ms| Attempt {
+            status: Some(500),
+            error: Some("it answered 500".to_owned()),
+            duration_ms: 1,
+            retry_at_ms,
+        };
+        // It waits, then is due again, and is given up when the next attempt would be after a day.
+        let soon = now_ms() + 60_000;
+        assert!(platform.record_attempt(&due[0], failed(soon)).await.unwrap());
+        assert_eq!(platform.due_deliveries(now_ms()).await.unwrap(), []);
+        assert_eq!(platform.next_delivery_ms().await.unwrap(), Some(soon));
+        assert_eq!(platform.due_deliveries(soon).await.unwrap()[0].attempt, 1);
+        let late = now_ms() + DELIVERY_TRIED_MS + 60_000;
+        assert!(platform.record_attempt(&due[0], failed(late)).await.unwrap());
+        let log = platform.list_deliveries(&webhook.id, None, 9).await.unwrap();
+        assert_eq!((log[0].state.as_str(), log[0].attempt), ("failed", 2));
+        assert_eq!(platform.next_delivery_ms().await.unwrap(), None);
+        // Failing for five days disables it; a success before would have begun anew.
+        platform.replay_delivery(&webhook.id, &log[0].id).await.unwrap();
+        platform
+            .write(|db| {
+                Box::pin(async move {
+                    sqlx::query("UPDATE webhooks SET failing_since = failing_since - $1")
+                        .bind(WEBHOOK_FAILS_MS + 60_000)
+                        .execute(db)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
+            .unwrap();
+        assert!(!platform.record_attempt(&due[0], failed(soon)).await.unwrap());
+        assert!(!platform.webhook(&webhook.id).await.unwrap().enabled);
+        assert_eq!(platform.due_deliveries(i64::MAX).await.unwrap(), []);
+    });
+}
+
+#[test]
+fn what_waits_for_a_webhook_is_bounded() {
+    let dir = TempDir::new();
+    run(async {
+        let platform = Platform::open(dir.path()).await.unwrap();
+        let webhook = platform
+            .create_webhook("https://example.org/", "", &[])
+            .await
+            .unwrap();
+        let event = NewEvent {
+            kind: EventType::HealthChanged,
+            channel: "stage".to_owned(),
+            channel_id: "ch_0".to_owned(),
+            stream_id: None,
+            data: serde_json::Value::Null,
+        };
+        let beyond = 700;
+        for count in [PENDING_MAX as usize, beyond] {
+            platform.record_events(vec![event.clone(); count]).await.unwrap();
+            while platform.queue_deliveries().await.unwrap() {}
+        }
+        let log: (i64, i64) = sqlx::query_as(
+            "SELECT SUM(state = 'pending'), SUM(state = 'failed') FROM webhook_deliveries WHERE webhook_id = $1",
+        )
+        .bind(&webhook.id)
+        .fetch_one(platform.readers())
+        .await
+        .unwrap();
+        assert_eq!(log, (PENDING_MAX, DELIVERIES_MAX));
+    });
+}
+
+#[test]
 fn a_crash_is_an_event_and_old_events_go() {
     let dir = TempDir::new();
     run(async {

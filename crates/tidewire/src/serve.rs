@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use access::KeyRing;
-use api::{Api, ApiOptions, PublishPorts};
+use api::{Api, ApiOptions, PublishPorts, Sender, SenderOptions};
 use deliver::{Cores, Counters, Server, ServerConfig, Shutdown, TlsFiles};
 use hub::Registry;
 use ingest::{IngestStats, RtmpServer};
@@ -251,6 +251,7 @@ fn start_http(
         store,
         rtmp,
     } = rooms;
+    let allow_private = config.webhooks_allow_private;
     let (config, streaming) = (&config.http, &config.streaming);
     let limits = deliver::Limits {
         connections_max: config.connections_max,
@@ -286,6 +287,11 @@ fn start_http(
     let management = Management::new(Arc::clone(&directory), Arc::clone(rtmp));
     let api = api.with_management(platform.clone(), Arc::new(management), ports);
     tokio::spawn(api.clone().run());
+    let sender = Sender::new(SenderOptions {
+        allow_private,
+        ..SenderOptions::default()
+    });
+    tokio::spawn(api.clone().send_webhooks(sender));
     let target_duration_s = u32::try_from(streaming.segment_duration.as_millis().div_ceil(1000)).unwrap_or(2);
     let server = ServerConfig {
         http: config.http.into_iter().collect(),

@@ -60,12 +60,17 @@ pub(super) fn operations() -> Vec<Operation> {
 
 async fn events_or_stream(call: Call) -> Result<Response, Problem> {
     let filter = filter(&call)?;
+    let last = match call.headers.get("last-event-id") {
+        // What is no text is no id either.
+        Some(id) => Some(seq_of(id.to_str().unwrap_or(""))?),
+        None => None,
+    };
     let accept = call
         .headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok());
     if accept.is_some_and(|accept| accept.contains("text/event-stream")) {
-        follow(&call, filter).await
+        follow(&call, filter, last).await
     } else {
         list(&call, filter).await
     }
@@ -113,11 +118,11 @@ async fn list(call: &Call, filter: EventFilter) -> Result<Response, Problem> {
     Ok(write_json(StatusCode::OK, &page.map(EventView::from)))
 }
 
-async fn follow(call: &Call, filter: EventFilter) -> Result<Response, Problem> {
+async fn follow(call: &Call, filter: EventFilter, last: Option<i64>) -> Result<Response, Problem> {
     let (management, platform) = (call.managed(), call.managed().platform.clone());
-    let last = call.headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let mut seen = match last.or_else(|| call.query("after")) {
-        Some(id) => seq_of(id)?,
+    let after = call.query("after").map(seq_of).transpose()?;
+    let mut seen = match last.or(after) {
+        Some(seq) => seq,
         None => platform.newest_event_seq().await?,
     };
     let mut newest = management.newest_event.subscribe();

@@ -11,6 +11,7 @@ mod keys;
 mod publish;
 mod streams;
 mod views;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use crate::view::ChannelView;
 
 pub(crate) use history::History;
 pub use views::{EncoderStats, RenditionStats, StreamStats};
+pub(crate) use webhooks::event_body;
 
 /// What the program does for the management part. Called from all cores; answers at once, from memory.
 pub trait Control: Send + Sync + 'static {
@@ -89,6 +91,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         streams::operations(),
         events::operations(),
         publish::operations(),
+        webhooks::operations(),
     ]
     .concat()
 }

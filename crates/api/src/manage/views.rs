@@ -1,6 +1,6 @@
 //! What management takes and gives. The document is made from these types and their comments.
 
-use platform::{Event, KeyInfo, Scope, TokenInfo};
+use platform::{Delivery, Event, EventType, KeyInfo, Scope, TokenInfo, Webhook};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -490,7 +490,7 @@ impl JsonSchema for EventName {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let names = platform::EventType::ALL.map(platform::EventType::as_str);
+        let names = EventType::ALL.map(EventType::as_str);
         schemars::json_schema!({ "type": "string", "description": "What happened.", "enum": names })
     }
 }
@@ -526,4 +526,147 @@ pub(crate) struct Started {
 pub(crate) struct Stop {
     /// Its id.
     pub(crate) stream_id: String,
+}
+
+/// Somebody who is told of events.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Webhook")]
+pub(crate) struct WebhookView {
+    /// `wh_` and 26 characters.
+    pub(crate) id: String,
+    /// Where events are posted to.
+    pub(crate) url: String,
+    /// The operator's words; may be empty.
+    pub(crate) label: String,
+    /// What is sent; empty: everything.
+    #[schemars(with = "Vec<EventName>")]
+    pub(crate) events: Vec<&'static str>,
+    /// Whether anything is sent. A webhook that fails for five days without a success is disabled.
+    pub(crate) enabled: bool,
+    /// When it was made.
+    #[schemars(extend("format" = "date-time"))]
+    pub(crate) created_at: String,
+    /// Since when no delivery has succeeded; null: the last one did.
+    #[schemars(extend("format" = "date-time"))]
+    pub(crate) failing_since: Option<String>,
+}
+
+impl From<Webhook> for WebhookView {
+    fn from(webhook: Webhook) -> Self {
+        Self {
+            id: webhook.id,
+            url: webhook.url,
+            label: webhook.label,
+            events: webhook.events.into_iter().map(EventType::as_str).collect(),
+            enabled: webhook.enabled,
+            created_at: rfc3339_ms(webhook.created_at_ms),
+            failing_since: webhook.failing_since_ms.map(rfc3339_ms),
+        }
+    }
+}
+
+/// A webhook to be made.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewWebhook {
+    /// `http` or `https`; the name must have a public address unless `webhooks.allow_private` is set.
+    #[schemars(
+        regex(pattern = r"^https?://[a-z0-9.-]+(:[0-9]{1,4})?(/[A-Za-z0-9/_-]*)?$"),
+        length(max = 2048)
+    )]
+    pub(crate) url: String,
+    /// What to send; empty or left out: everything.
+    #[serde(default)]
+    #[schemars(with = "Vec<EventName>")]
+    pub(crate) events: Vec<String>,
+    /// Words to tell webhooks apart, without control characters.
+    #[serde(default)]
+    #[schemars(length(max = 100))]
+    pub(crate) label: String,
+}
+
+/// A webhook just made.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WebhookMade {
+    #[serde(flatten)]
+    pub(crate) webhook: WebhookView,
+    /// `whsec_` and the signing key in base 64, shown this once.
+    pub(crate) secret: String,
+}
+
+/// What is to change; what is left out stays.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WebhookPatch {
+    /// Where events are posted to.
+    #[schemars(
+        regex(pattern = r"^https?://[a-z0-9.-]+(:[0-9]{1,4})?(/[A-Za-z0-9/_-]*)?$"),
+        length(max = 2048)
+    )]
+    pub(crate) url: Option<String>,
+    /// What to send; empty: everything.
+    #[schemars(with = "Option<Vec<EventName>>")]
+    #[serde(default)]
+    pub(crate) events: Option<Vec<String>>,
+    /// Whether anything is sent.
+    pub(crate) enabled: Option<bool>,
+}
+
+/// Where a delivery is in its life.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DeliveryState {
+    /// It waits for its first or next attempt.
+    Pending,
+    /// It was answered with a status of 200 to 299.
+    Delivered,
+    /// It is not tried again.
+    Failed,
+}
+
+/// One event on its way to one webhook, or after it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Delivery")]
+pub(crate) struct DeliveryView {
+    /// `del_` and 26 characters.
+    pub(crate) id: String,
+    /// The event's id; also sent as `webhook-id`.
+    pub(crate) event_id: String,
+    /// The event's type.
+    #[serde(rename = "type")]
+    #[schemars(with = "EventName")]
+    pub(crate) kind: String,
+    /// Where it is in its life.
+    pub(crate) state: DeliveryState,
+    /// Attempts so far.
+    pub(crate) attempt: i64,
+    /// HTTP status of the last attempt, if there was an answer.
+    pub(crate) status: Option<i64>,
+    /// What was wrong with the last attempt.
+    pub(crate) error: Option<String>,
+    /// When the last attempt was.
+    #[schemars(extend("format" = "date-time"))]
+    pub(crate) at: Option<String>,
+    /// How long the last attempt took.
+    pub(crate) duration_ms: Option<i64>,
+}
+
+impl From<Delivery> for DeliveryView {
+    fn from(delivery: Delivery) -> Self {
+        Self {
+            id: delivery.id,
+            event_id: delivery.event_id,
+            kind: delivery.kind,
+            state: match delivery.state.as_str() {
+                "pending" => DeliveryState::Pending,
+                "delivered" => DeliveryState::Delivered,
+                _ => DeliveryState::Failed,
+            },
+            attempt: delivery.attempt,
+            status: delivery.status,
+            error: delivery.error,
+            at: delivery.at_ms.map(rfc3339_ms),
+            duration_ms: delivery.duration_ms,
+        }
+    }
 }

@@ -27,7 +27,10 @@ async fn every_documented_operation_is_routed_and_guarded() {
     let document = office.api.document();
     let mut ids = std::collections::BTreeSet::new();
     for (template, methods) in document["paths"].as_object().unwrap() {
-        let path = template.replace("{name}", "demo").replace("{id}", "x");
+        let path = template
+            .replace("{name}", "demo")
+            .replace("{id}", "x")
+            .replace("{delivery}", "y");
         for (method, operation) in methods.as_object().unwrap() {
             let id = operation["operationId"].as_str().unwrap();
             assert!(ids.insert(id.to_owned()), "{id} is there twice");

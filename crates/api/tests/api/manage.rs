@@ -564,6 +564,11 @@ async fn events_are_listed_both_ways_and_by_kind() {
         .ask("GET", "/api/v1/events?order=desc&limit=3&channel=b", None)
         .await;
     assert_eq!(types(&page), ["key.created b", "channel.created b"]);
+    let odd = [("last-event-id", "7")];
+    let response = office
+        .send_with(Some(&office.admin), "GET", "/api/v1/events", None, &odd)
+        .await;
+    assert_eq!(response.status(), 400);
     for query in ["after=evt_x", "type=stream", "order=up", "limit=0"] {
         let (status, problem) = office.ask("GET", &format!("/api/v1/events?{query}"), None).await;
         assert_eq!(

@@ -45,6 +45,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
         "recording",
         "Streams are recorded, and become titles when they end",
     ),
+    ("webhooks", "Events posted to other programs"),
     ("limits", "Bounds on publishers and viewers"),
 ];
 
@@ -262,6 +263,12 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Choice(&["never", "segment"]),
         "never",
         "When a segment is forced to the disk. With `never` a power cut can lose the last seconds; with `segment` it does not, and slow disks carry fewer streams.",
+    ),
+    key(
+        "webhooks.allow_private",
+        Kind::Switch,
+        "false",
+        "Whether webhooks may reach this machine and private networks. Without it only public addresses are reached, so that who may make a webhook does not get at what only this machine can.",
     ),
     key(
         "limits.publishers",

@@ -22,6 +22,8 @@ pub(crate) struct ValidatedConfig {
     pub(crate) streaming: StreamingConfig,
     pub(crate) recording: RecordingConfig,
     pub(crate) hub: HubConfig,
+    /// Whether webhooks may reach private addresses.
+    pub(crate) webhooks_allow_private: bool,
 }
 
 /// For `deliver`. At least one address is set.
@@ -148,6 +150,7 @@ impl ValidatedConfig {
                 streams_max: layers.count("limits.publishers"),
                 reconnect_grace: layers.duration("reconnect_grace"),
             },
+            webhooks_allow_private: layers.setting("webhooks.allow_private").value == Value::Switch(true),
         })
     }
 }
