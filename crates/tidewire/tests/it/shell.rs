@@ -152,6 +152,29 @@ impl Server {
         answer.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
+    /// The status of the answer to a GET and what came of its body, of an event stream the first event.
+    pub(crate) fn ask(&self, path: &str) -> (u16, String) {
+        let mut socket = TcpStream::connect(self.address("HTTP")).unwrap();
+        write!(
+            socket,
+            "GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = Vec::new();
+        let mut buffer = [0; 16 << 10];
+        loop {
+            let count = socket.read(&mut buffer).unwrap();
+            answer.extend_from_slice(&buffer[..count]);
+            let text = String::from_utf8_lossy(&answer);
+            let is_event = text.contains("text/event-stream") && text.contains("\n\n");
+            if count == 0 || is_event {
+                let (head, body) = text.split_once("\r\n\r\n").unwrap();
+                let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+                return (status, body.to_owned());
+            }
+        }
+    }
+
     /// Asks it to end, and waits until it has; its exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.child);
