@@ -135,6 +135,14 @@ pub enum Error {
         /// How many it fits.
         found: usize,
     },
+    /// A key that opens nothing any more cannot be rotated.
+    #[error("the key {key} is {state} already; `tidewire key add` makes another one")]
+    KeyOver {
+        /// Its id.
+        key: String,
+        /// `revoked` or `expired`.
+        state: &'static str,
+    },
     /// No such admin token.
     #[error("there is no admin token `{token}`")]
     TokenNotFound {

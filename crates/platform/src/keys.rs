@@ -145,6 +145,62 @@ impl Platform {
     ///
     /// Revoking a revoked key changes nothing.
     pub async fn revoke_key(&self, channel: &str, key: &str) -> Result<KeyInfo, Error> {
+        let mut info = self.find_key(channel, key).await?;
+        let (id, now) = (info.id.clone(), now_ms());
+        self.write(move |db| {
+            Box::pin(async move {
+                sqlx::query("UPDATE stream_keys SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL")
+                    .bind(now)
+                    .bind(id)
+                    .execute(db)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await?;
+        info.revoked_at_ms = info.revoked_at_ms.or(Some(now));
+        Ok(info)
+    }
+
+    /// Makes a key in place of another one, with its label and its expiry. The old one, named as for
+    /// [`Platform::revoke_key`], stays valid for `overlap_ms` more, so that encoders can be changed over one by one without a
+    /// gap. Returns the old one with its new expiry, and the new one.
+    pub async fn rotate_key(
+        &self,
+        channel: &str,
+        key: &str,
+        overlap_ms: i64,
+    ) -> Result<(KeyInfo, NewKey), Error> {
+        let mut old = self.find_key(channel, key).await?;
+        let now = now_ms();
+        if let Err(refusal) = verdict(old.revoked_at_ms, old.expires_at_ms, now) {
+            return Err(Error::KeyOver {
+                key: old.id,
+                state: refusal.code(),
+            });
+        }
+        let (new, digest) = self.new_key(&old.label, old.expires_at_ms)?;
+        let (channel, row, id) = (self.channel(channel).await?, new.info.clone(), old.id.clone());
+        let end = now.saturating_add(overlap_ms.max(0));
+        let end = old.expires_at_ms.map_or(end, |expiry| expiry.min(end));
+        self.write(move |db| {
+            Box::pin(async move {
+                insert_key(&mut *db, channel, row, digest).await?;
+                sqlx::query("UPDATE stream_keys SET expires_at = $1 WHERE id = $2")
+                    .bind(end)
+                    .bind(id)
+                    .execute(db)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await?;
+        old.expires_at_ms = Some(end);
+        Ok((old, new))
+    }
+
+    /// The key of a channel that is named by its id, by its shown prefix or by itself.
+    async fn find_key(&self, channel: &str, key: &str) -> Result<KeyInfo, Error> {
         let keys = self.list_keys(channel).await?;
         let whole = if credential::well_formed(key, PREFIX) {
             self.key_id_of(key).await?
@@ -161,25 +217,11 @@ impl Platform {
         } else {
             key.to_owned()
         };
-        let mut info = match (found.pop(), count) {
-            (Some(info), 1) => info,
-            (None, _) => return Err(Error::KeyNotFound { channel, key }),
-            (Some(_), found) => return Err(Error::KeyAmbiguous { channel, key, found }),
-        };
-        let (id, now) = (info.id.clone(), now_ms());
-        self.write(move |db| {
-            Box::pin(async move {
-                sqlx::query("UPDATE stream_keys SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL")
-                    .bind(now)
-                    .bind(id)
-                    .execute(db)
-                    .await?;
-                Ok(())
-            })
-        })
-        .await?;
-        info.revoked_at_ms = info.revoked_at_ms.or(Some(now));
-        Ok(info)
+        match (found.pop(), count) {
+            (Some(info), 1) => Ok(info),
+            (None, _) => Err(Error::KeyNotFound { channel, key }),
+            (Some(_), found) => Err(Error::KeyAmbiguous { channel, key, found }),
+        }
     }
 
     /// Says which channel a publisher's key opens.

@@ -687,3 +687,61 @@ fn signing_keys_are_bounded() {
         assert!(platform.list_signing_keys().await.unwrap().len() as i64 <= SIGNING_KEYS_MAX + 1);
     });
 }
+
+#[test]
+fn keys_are_rotated_with_an_overlap() {
+    let dir = TempDir::new();
+    run(async {
+        let platform = Platform::open(dir.path()).await.unwrap();
+        platform.create_channel("stage", false).await.unwrap();
+        let first = platform.add_key("stage", "studio", None).await.unwrap();
+        let before = now_ms();
+        let (old, second) = platform
+            .rotate_key("stage", &first.info.prefix, 60_000)
+            .await
+            .unwrap();
+        let end = old.expires_at_ms.unwrap();
+        assert!((before + 60_000..=now_ms() + 60_000).contains(&end));
+        assert_eq!(
+            (old.id.as_str(), second.info.label.as_str()),
+            (&*first.info.id, "studio")
+        );
+        assert_eq!(second.info.expires_at_ms, None);
+        // Both open the channel meanwhile.
+        for key in [&first, &second] {
+            let opened = platform.authorize_publish(key.stream_key.expose()).await.unwrap();
+            assert_eq!((opened.name.as_str(), &opened.key_id), ("stage", &key.info.id));
+        }
+        // Without an overlap the old one is over at once.
+        let (_, third) = platform
+            .rotate_key("stage", second.stream_key.expose(), 0)
+            .await
+            .unwrap();
+        let refused = platform.authorize_publish(second.stream_key.expose()).await;
+        assert!(matches!(refused, Err(KeyRefusal::Expired)), "{refused:?}");
+        assert!(
+            platform
+                .authorize_publish(third.stream_key.expose())
+                .await
+                .is_ok()
+        );
+        let over = platform.rotate_key("stage", &second.info.id, 0).await;
+        assert!(
+            matches!(over, Err(Error::KeyOver { state: "expired", .. })),
+            "{over:?}"
+        );
+        // An expiry that was near already is not moved away, and goes on to the new key.
+        let near = now_ms() + 30_000;
+        let guest = platform.add_key("stage", "guest", Some(near)).await.unwrap();
+        let (old, new) = platform
+            .rotate_key("stage", &guest.info.id, 60_000)
+            .await
+            .unwrap();
+        assert_eq!(
+            (old.expires_at_ms, new.info.expires_at_ms),
+            (Some(near), Some(near))
+        );
+        let missing = platform.rotate_key("stage", "tw_0", 0).await;
+        assert!(matches!(missing, Err(Error::KeyNotFound { .. })), "{missing:?}");
+    });
+}

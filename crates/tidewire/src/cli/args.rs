@@ -46,7 +46,7 @@ pub(crate) enum Command {
     /// Make, list and remove channels
     #[command(subcommand)]
     Channel(Channel),
-    /// Make, list and revoke the stream keys of a channel
+    /// Make, list, rotate and revoke the stream keys of a channel
     #[command(subcommand)]
     Key(Key),
     /// Make, list and revoke tokens for the API
@@ -134,6 +134,20 @@ pub(crate) enum Key {
     /// List the stream keys of a channel
     List {
         channel: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Make a key in place of another one, which stays valid for a while
+    #[command(
+        after_help = "The new key has the label and the expiry of the old one.\n\nExamples:\n  tidewire key rotate stage tw_4f7x\n  tidewire key rotate stage tw_4f7x --overlap 1h"
+    )]
+    Rotate {
+        channel: String,
+        /// Its id or prefix as `key list` shows them, or the key itself
+        key: String,
+        /// How long the old key stays valid: 30m, 12h, 7d
+        #[arg(long, value_name = "TIME", value_parser = parse_expiry, default_value = "24h")]
+        overlap: std::time::Duration,
         #[command(flatten)]
         json: Json,
     },
