@@ -10,6 +10,7 @@ use crate::credential::{self, SecretText};
 use crate::error::{Error, KeyRefusal};
 use crate::id::new_id;
 use crate::secret::Purpose;
+use crate::signed_stream_keys;
 use crate::store::{Failure, Platform, now_ms};
 
 /// Most keys of one channel, the revoked and expired ones included.
@@ -229,6 +230,9 @@ impl Platform {
     /// One indexed read of the database and no cache, so that a revoked key is refused at once.
     pub async fn authorize_publish(&self, key: &str) -> Result<ChannelRef, KeyRefusal> {
         let key = key.trim();
+        if key.starts_with(signed_stream_keys::PREFIX) {
+            return self.authorize_signed(key).await;
+        }
         if !credential::well_formed(key, PREFIX) {
             return Err(KeyRefusal::Malformed);
         }
@@ -272,6 +276,9 @@ impl Platform {
     /// Whether a key that opened a stream still may: refuses what was revoked, has expired or was removed with its
     /// channel since. Ask when [`Platform::changes`] rises.
     pub async fn check_key(&self, key_id: &str) -> Result<(), KeyRefusal> {
+        if key_id.starts_with(signed_stream_keys::PREFIX) {
+            return self.check_signed(key_id).await;
+        }
         let row: Option<(Option<i64>, Option<i64>)> =
             sqlx::query_as("SELECT revoked_at, expires_at FROM stream_keys WHERE id = $1")
                 .bind(key_id)

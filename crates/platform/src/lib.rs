@@ -18,6 +18,7 @@ mod error;
 mod id;
 mod keys;
 mod secret;
+mod signed_stream_keys;
 mod signing_keys;
 mod store;
 mod streams;

@@ -23,6 +23,8 @@ pub(crate) enum Purpose {
     AdminToken,
     /// The secret of a signing key, by its id.
     SigningKey,
+    /// The seal of a signed stream key.
+    SignedStreamKey,
     /// Proves that the secret and the database belong together.
     SecretCheck,
 }
@@ -33,6 +35,7 @@ impl Purpose {
             Self::StreamKey => b"tidewire stream key\0",
             Self::AdminToken => b"tidewire admin token\0",
             Self::SigningKey => b"tidewire signing key\0",
+            Self::SignedStreamKey => b"tidewire signed stream key\0",
             Self::SecretCheck => b"tidewire secret check\0",
         }
     }

@@ -745,3 +745,85 @@ fn keys_are_rotated_with_an_overlap() {
         assert!(matches!(missing, Err(Error::KeyNotFound { .. })), "{missing:?}");
     });
 }
+
+#[test]
+fn signed_stream_keys_open_their_channel_for_a_time() {
+    let dir = TempDir::new();
+    run(async {
+        let platform = Platform::open(dir.path()).await.unwrap();
+        let stage = platform.create_channel("stage", true).await.unwrap();
+        let past = platform.sign_stream_key("stage", now_ms() - 1).await;
+        assert!(matches!(past, Err(Error::ExpiryPast)), "{past:?}");
+        let missing = platform.sign_stream_key("nowhere", now_ms() + 60_000).await;
+        assert!(
+            matches!(missing, Err(Error::ChannelNotFound { .. })),
+            "{missing:?}"
+        );
+        let key = platform
+            .sign_stream_key("stage", now_ms() + 60_000)
+            .await
+            .unwrap();
+        let key = key.expose();
+        let opened = platform.authorize_publish(key).await.unwrap();
+        assert_eq!(
+            (&opened.id, opened.name.as_str(), opened.private),
+            (&stage.id, "stage", true)
+        );
+        assert!(!key.is_empty() && !opened.key_id.contains(&key[key.len() - 32..]));
+        assert!(platform.check_key(&opened.key_id).await.is_ok());
+        assert!(
+            platform.list_keys("stage").await.unwrap().is_empty(),
+            "nothing is stored of it"
+        );
+
+        // Whatever is changed in it, it opens nothing.
+        for at in 4..key.len() {
+            let mut changed = key.to_owned();
+            let other = if key[at..].starts_with('0') { "1" } else { "0" };
+            changed.replace_range(at..=at, other);
+            let refused = platform.authorize_publish(&changed).await;
+            assert!(
+                matches!(refused, Err(KeyRefusal::Unknown | KeyRefusal::Malformed)),
+                "{changed}: {refused:?}"
+            );
+        }
+        for bad in [
+            "tws_",
+            "tws_a_b_c_d",
+            &key[..key.len() - 1],
+            &format!("{key}0"),
+            &key.to_uppercase(),
+        ] {
+            let refused = platform.authorize_publish(bad).await;
+            assert!(
+                matches!(refused, Err(KeyRefusal::Malformed)),
+                "{bad}: {refused:?}"
+            );
+        }
+
+        // It ends with its time, its signing key and its channel, also for who is live.
+        let short = platform.sign_stream_key("stage", now_ms() + 1_000).await.unwrap();
+        let until = std::time::Instant::now() + Duration::from_secs(10);
+        while platform.authorize_publish(short.expose()).await.is_ok() {
+            assert!(std::time::Instant::now() < until, "it never expires");
+        }
+        let refused = platform.authorize_publish(short.expose()).await;
+        assert!(matches!(refused, Err(KeyRefusal::Expired)), "{refused:?}");
+        let signer = platform.list_signing_keys().await.unwrap().remove(0).id;
+        platform.revoke_signing_key(&signer).await.unwrap();
+        for refused in [
+            platform.authorize_publish(key).await.map(|_| ()),
+            platform.check_key(&opened.key_id).await,
+        ] {
+            assert!(matches!(refused, Err(KeyRefusal::Revoked)), "{refused:?}");
+        }
+        let anew = platform
+            .sign_stream_key("stage", now_ms() + 60_000)
+            .await
+            .unwrap();
+        platform.remove_channel("stage").await.unwrap();
+        platform.create_channel("stage", false).await.unwrap();
+        let refused = platform.authorize_publish(anew.expose()).await;
+        assert!(matches!(refused, Err(KeyRefusal::Unknown)), "{refused:?}");
+    });
+}

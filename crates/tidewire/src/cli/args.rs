@@ -46,7 +46,7 @@ pub(crate) enum Command {
     /// Make, list and remove channels
     #[command(subcommand)]
     Channel(Channel),
-    /// Make, list, rotate and revoke the stream keys of a channel
+    /// Make, list, sign, rotate and revoke the stream keys of a channel
     #[command(subcommand)]
     Key(Key),
     /// Make, list and revoke tokens for the API
@@ -134,6 +134,18 @@ pub(crate) enum Key {
     /// List the stream keys of a channel
     List {
         channel: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Make a key that opens the channel for a time and is stored nowhere
+    #[command(
+        after_help = "It cannot be revoked by itself: `tidewire signing-key revoke` ends all keys and links of a signing key.\n\nExample:\n  tidewire key sign stage --ttl 2h"
+    )]
+    Sign {
+        channel: String,
+        /// How long it opens the channel: 30m, 12h, 7d
+        #[arg(long, value_name = "TIME", value_parser = parse_expiry)]
+        ttl: std::time::Duration,
         #[command(flatten)]
         json: Json,
     },

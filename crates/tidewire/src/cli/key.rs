@@ -41,6 +41,26 @@ pub(crate) fn run(command: args::Key, loaded: &Loaded, out: &mut Output) -> Resu
                 channel::obs(out, &loaded.config, &secret)
             }
             args::Key::List { channel, json } => list(&platform, &channel, json.json, out).await,
+            args::Key::Sign {
+                channel: name,
+                ttl,
+                json,
+            } => {
+                let expires_at_ms = expiry_ms(ttl);
+                let key = platform.sign_stream_key(&name, expires_at_ms).await?;
+                if json.json {
+                    return out.json(&json!({
+                        "channel": name, "expires_at_ms": expires_at_ms, "stream_key": key.expose(),
+                    }));
+                }
+                let secret = out.tint(Tone::Strong, key.expose());
+                out.line(format!("  Stream key   {secret}"))?;
+                out.line(format!(
+                    "               It opens `{name}` until {}; a broadcast with it ends then.\n",
+                    minute(expires_at_ms)
+                ))?;
+                channel::obs(out, &loaded.config, &secret)
+            }
             args::Key::Rotate {
                 channel: name,
                 key,

@@ -17,6 +17,7 @@ fn help() {
         "channel add --help",
         "key --help",
         "key add --help",
+        "key sign --help",
         "key rotate --help",
         "key revoke --help",
         "token admin --help",
