@@ -24,6 +24,11 @@ impl SecretText {
         &self.0
     }
 
+    /// A secret that was made elsewhere.
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+
     /// `PREFIX` and 160 random bits.
     pub(crate) fn generate(prefix: &str) -> Result<Self, Error> {
         Ok(Self(format!("{prefix}{}", id::base32(&id::random::<20>()?))))

@@ -11,6 +11,7 @@ use crate::error::{Error, KeyRefusal};
 use crate::events::{self, EventType};
 use crate::id::new_id;
 use crate::secret::Purpose;
+use crate::signed_stream_keys;
 use crate::store::{Failure, Platform, now_ms};
 
 /// Most keys of one channel, the revoked and expired ones included.
@@ -147,27 +148,7 @@ impl Platform {
     /// Revoking a revoked key changes nothing.
     pub async fn revoke_key(&self, channel: &str, key: &str) -> Result<KeyInfo, Error> {
         let row = self.channel(channel).await?;
-        let keys = self.list_keys(channel).await?;
-        let whole = if credential::well_formed(key, PREFIX) {
-            self.key_id_of(key).await?
-        } else {
-            None
-        };
-        let mut found: Vec<KeyInfo> = keys
-            .into_iter()
-            .filter(|info| info.id == key || info.prefix == key || whole.as_deref() == Some(info.id.as_str()))
-            .collect();
-        let (channel, count) = (channel.to_owned(), found.len());
-        let key = if credential::well_formed(key, PREFIX) {
-            format!("{}…", &key[..7])
-        } else {
-            key.to_owned()
-        };
-        let mut info = match (found.pop(), count) {
-            (Some(info), 1) => info,
-            (None, _) => return Err(Error::KeyNotFound { channel, key }),
-            (Some(_), found) => return Err(Error::KeyAmbiguous { channel, key, found }),
-        };
+        let mut info = self.find_key(channel, key).await?;
         let (key, now) = (info.clone(), now_ms());
         self.write(move |db| {
             Box::pin(async move {
@@ -189,27 +170,34 @@ impl Platform {
         Ok(info)
     }
 
-    /// Makes a key that takes the place of the one with this id; both open the channel for `overlap_ms` more, and the old
-    /// one's own expiry stands if it is earlier.
-    pub async fn rotate_key(&self, channel: &str, key_id: &str, overlap_ms: i64) -> Result<NewKey, Error> {
-        let keys = self.list_keys(channel).await?;
-        let old = keys.into_iter().find(|info| info.id == key_id);
-        let old = old.ok_or_else(|| Error::KeyNotFound {
-            channel: channel.to_owned(),
-            key: key_id.to_owned(),
-        })?;
-        let (key, digest) = self.new_key(&old.label, None)?;
-        let (channel, row, now) = (self.channel(channel).await?, key.info.clone(), now_ms());
+    /// Makes a key in place of another one, with its label and its expiry. The old one, named as for
+    /// [`Platform::revoke_key`], stays valid for `overlap_ms` more, so that encoders can be changed over one by one without a
+    /// gap; an expiry of its own that is nearer stands. Returns the old one with its new expiry, and the new one.
+    pub async fn rotate_key(
+        &self,
+        channel: &str,
+        key: &str,
+        overlap_ms: i64,
+    ) -> Result<(KeyInfo, NewKey), Error> {
+        let mut old = self.find_key(channel, key).await?;
+        let (now, id) = (now_ms(), old.id.clone());
+        if verdict(old.revoked_at_ms, old.expires_at_ms, now).is_err() {
+            let channel = channel.to_owned();
+            return Err(Error::KeyOver { channel, key: id });
+        }
+        let (new, digest) = self.new_key(&old.label, old.expires_at_ms)?;
+        let (channel, row) = (self.channel(channel).await?, new.info.clone());
+        let end = now.saturating_add(overlap_ms.max(0));
+        old.expires_at_ms = Some(old.expires_at_ms.map_or(end, |expiry| expiry.min(end)));
         self.write(move |db| {
             Box::pin(async move {
                 // Two that rotate one key at once: the second finds it as the first has left it, which still opens.
-                let until = now.saturating_add(overlap_ms.max(0));
                 let changed = sqlx::query(
                     "UPDATE stream_keys SET expires_at = CASE WHEN expires_at < $1 THEN expires_at ELSE $1 END \
                      WHERE id = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3)",
                 )
-                .bind(until)
-                .bind(&old.id)
+                .bind(end)
+                .bind(&id)
                 .bind(now)
                 .execute(&mut *db)
                 .await?
@@ -217,7 +205,7 @@ impl Platform {
                 if changed == 0 {
                     return Err(Error::KeyOver {
                         channel: channel.name,
-                        key: old.id,
+                        key: id,
                     }
                     .into());
                 }
@@ -225,7 +213,32 @@ impl Platform {
             })
         })
         .await?;
-        Ok(key)
+        Ok((old, new))
+    }
+
+    /// The key of a channel that is named by its id, by its shown prefix or by itself.
+    async fn find_key(&self, channel: &str, key: &str) -> Result<KeyInfo, Error> {
+        let keys = self.list_keys(channel).await?;
+        let whole = if credential::well_formed(key, PREFIX) {
+            self.key_id_of(key).await?
+        } else {
+            None
+        };
+        let mut found: Vec<KeyInfo> = keys
+            .into_iter()
+            .filter(|info| info.id == key || info.prefix == key || whole.as_deref() == Some(info.id.as_str()))
+            .collect();
+        let (channel, count) = (channel.to_owned(), found.len());
+        let key = if credential::well_formed(key, PREFIX) {
+            format!("{}…", &key[..7])
+        } else {
+            key.to_owned()
+        };
+        match (found.pop(), count) {
+            (Some(info), 1) => Ok(info),
+            (None, _) => Err(Error::KeyNotFound { channel, key }),
+            (Some(_), found) => Err(Error::KeyAmbiguous { channel, key, found }),
+        }
     }
 
     /// Says which channel a publisher's key opens, and notes that it was used.
@@ -250,6 +263,9 @@ impl Platform {
     /// Says which channel a stream key opens now.
     pub async fn channel_of_key(&self, key: &str) -> Result<ChannelRef, KeyRefusal> {
         let key = key.trim();
+        if key.starts_with(signed_stream_keys::PREFIX) {
+            return self.authorize_signed(key).await;
+        }
         if !credential::well_formed(key, PREFIX) {
             return Err(KeyRefusal::Malformed);
         }
@@ -281,6 +297,9 @@ impl Platform {
     /// Whether a key that opened a stream still may: refuses what was revoked, has expired or was removed with its
     /// channel since. Ask when [`Platform::changes`] rises.
     pub async fn check_key(&self, key_id: &str) -> Result<(), KeyRefusal> {
+        if key_id.starts_with(signed_stream_keys::PREFIX) {
+            return self.check_signed(key_id).await;
+        }
         let row: Option<(Option<i64>, Option<i64>)> =
             sqlx::query_as("SELECT revoked_at, expires_at FROM stream_keys WHERE id = $1")
                 .bind(key_id)

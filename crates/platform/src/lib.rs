@@ -21,6 +21,7 @@ mod id;
 mod keys;
 mod scopes;
 mod secret;
+mod signed_stream_keys;
 mod signing_keys;
 mod store;
 mod streams;

@@ -25,6 +25,8 @@ pub(crate) enum Purpose {
     SigningKey,
     /// What a webhook's deliveries are signed with.
     WebhookSecret,
+    /// The seal of a signed stream key.
+    SignedStreamKey,
     /// Proves that the secret and the database belong together.
     SecretCheck,
 }
@@ -36,6 +38,7 @@ impl Purpose {
             Self::AdminToken => b"tidewire admin token\0",
             Self::SigningKey => b"tidewire signing key\0",
             Self::WebhookSecret => b"tidewire webhook secret\0",
+            Self::SignedStreamKey => b"tidewire signed stream key\0",
             Self::SecretCheck => b"tidewire secret check\0",
         }
     }

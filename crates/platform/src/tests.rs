@@ -268,7 +268,7 @@ fn a_rotated_key_opens_until_its_overlap_ends() {
     run(async {
         let platform = Platform::open(dir.path()).await.unwrap();
         let (_, first) = platform.create_channel_with_key("stage", false).await.unwrap();
-        let second = platform
+        let (_, second) = platform
             .rotate_key("stage", &first.info.id, 3_600_000)
             .await
             .unwrap();
@@ -282,7 +282,7 @@ fn a_rotated_key_opens_until_its_overlap_ends() {
             "{listed:?}"
         );
         // An expiry that is nearer than the overlap stands.
-        let third = platform
+        let (_, third) = platform
             .rotate_key("stage", &first.info.id, 7_200_000)
             .await
             .unwrap();
@@ -949,5 +949,142 @@ fn signing_keys_are_bounded() {
             platform.revoke_signing_key(&id).await.unwrap();
         }
         assert!(platform.list_signing_keys().await.unwrap().len() as i64 <= SIGNING_KEYS_MAX + 1);
+    });
+}
+
+#[test]
+fn keys_are_rotated_with_an_overlap() {
+    let dir = TempDir::new();
+    run(async {
+        let platform = Platform::open(dir.path()).await.unwrap();
+        platform.create_channel("stage", false).await.unwrap();
+        let first = platform.add_key("stage", "studio", None).await.unwrap();
+        let before = now_ms();
+        let (old, second) = platform
+            .rotate_key("stage", &first.info.prefix, 60_000)
+            .await
+            .unwrap();
+        let end = old.expires_at_ms.unwrap();
+        assert!((before + 60_000..=now_ms() + 60_000).contains(&end));
+        assert_eq!(
+            (old.id.as_str(), second.info.label.as_str()),
+            (&*first.info.id, "studio")
+        );
+        assert_eq!(second.info.expires_at_ms, None);
+        // Both open the channel meanwhile.
+        for key in [&first, &second] {
+            let opened = platform.authorize_publish(key.stream_key.expose()).await.unwrap();
+            assert_eq!((opened.name.as_str(), &opened.key_id), ("stage", &key.info.id));
+        }
+        // Without an overlap the old one is over at once.
+        let (_, third) = platform
+            .rotate_key("stage", second.stream_key.expose(), 0)
+            .await
+            .unwrap();
+        let refused = platform.authorize_publish(second.stream_key.expose()).await;
+        assert!(matches!(refused, Err(KeyRefusal::Expired)), "{refused:?}");
+        assert!(
+            platform
+                .authorize_publish(third.stream_key.expose())
+                .await
+                .is_ok()
+        );
+        let over = platform.rotate_key("stage", &second.info.id, 0).await;
+        assert!(matches!(over, Err(Error::KeyOver { .. })), "{over:?}");
+        // An expiry that was near already is not moved away, and goes on to the new key.
+        let near = now_ms() + 30_000;
+        let guest = platform.add_key("stage", "guest", Some(near)).await.unwrap();
+        let (old, new) = platform
+            .rotate_key("stage", &guest.info.id, 60_000)
+            .await
+            .unwrap();
+        assert_eq!(
+            (old.expires_at_ms, new.info.expires_at_ms),
+            (Some(near), Some(near))
+        );
+        let missing = platform.rotate_key("stage", "tw_0", 0).await;
+        assert!(matches!(missing, Err(Error::KeyNotFound { .. })), "{missing:?}");
+    });
+}
+
+#[test]
+fn signed_stream_keys_open_their_channel_for_a_time() {
+    let dir = TempDir::new();
+    run(async {
+        let platform = Platform::open(dir.path()).await.unwrap();
+        let stage = platform.create_channel("stage", true).await.unwrap();
+        let past = platform.sign_stream_key("stage", now_ms() - 1).await;
+        assert!(matches!(past, Err(Error::ExpiryPast)), "{past:?}");
+        let missing = platform.sign_stream_key("nowhere", now_ms() + 60_000).await;
+        assert!(
+            matches!(missing, Err(Error::ChannelNotFound { .. })),
+            "{missing:?}"
+        );
+        let key = platform
+            .sign_stream_key("stage", now_ms() + 60_000)
+            .await
+            .unwrap();
+        let key = key.expose();
+        let opened = platform.authorize_publish(key).await.unwrap();
+        assert_eq!(
+            (&opened.id, opened.name.as_str(), opened.private),
+            (&stage.id, "stage", true)
+        );
+        assert!(!key.is_empty() && !opened.key_id.contains(&key[key.len() - 32..]));
+        assert!(platform.check_key(&opened.key_id).await.is_ok());
+        assert!(
+            platform.list_keys("stage").await.unwrap().is_empty(),
+            "nothing is stored of it"
+        );
+
+        // Whatever is changed in it, it opens nothing.
+        for at in 4..key.len() {
+            let mut changed = key.to_owned();
+            let other = if key[at..].starts_with('0') { "1" } else { "0" };
+            changed.replace_range(at..=at, other);
+            let refused = platform.authorize_publish(&changed).await;
+            assert!(
+                matches!(refused, Err(KeyRefusal::Unknown | KeyRefusal::Malformed)),
+                "{changed}: {refused:?}"
+            );
+        }
+        for bad in [
+            "tws_",
+            "tws_a_b_c_d",
+            &key[..key.len() - 1],
+            &format!("{key}0"),
+            &key.to_uppercase(),
+        ] {
+            let refused = platform.authorize_publish(bad).await;
+            assert!(
+                matches!(refused, Err(KeyRefusal::Malformed)),
+                "{bad}: {refused:?}"
+            );
+        }
+
+        // It ends with its time, its signing key and its channel, also for who is live.
+        let short = platform.sign_stream_key("stage", now_ms() + 1_000).await.unwrap();
+        let until = std::time::Instant::now() + Duration::from_secs(10);
+        while platform.authorize_publish(short.expose()).await.is_ok() {
+            assert!(std::time::Instant::now() < until, "it never expires");
+        }
+        let refused = platform.authorize_publish(short.expose()).await;
+        assert!(matches!(refused, Err(KeyRefusal::Expired)), "{refused:?}");
+        let signer = platform.list_signing_keys().await.unwrap().remove(0).id;
+        platform.revoke_signing_key(&signer).await.unwrap();
+        for refused in [
+            platform.authorize_publish(key).await.map(|_| ()),
+            platform.check_key(&opened.key_id).await,
+        ] {
+            assert!(matches!(refused, Err(KeyRefusal::Revoked)), "{refused:?}");
+        }
+        let anew = platform
+            .sign_stream_key("stage", now_ms() + 60_000)
+            .await
+            .unwrap();
+        platform.remove_channel("stage").await.unwrap();
+        platform.create_channel("stage", false).await.unwrap();
+        let refused = platform.authorize_publish(anew.expose()).await;
+        assert!(matches!(refused, Err(KeyRefusal::Unknown)), "{refused:?}");
     });
 }

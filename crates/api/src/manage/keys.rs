@@ -97,7 +97,7 @@ async fn rotate(call: Call, rotation: Rotation) -> Result<KeyMade, Problem> {
     }
     let (channel, key) = (call.part("name"), call.part("id"));
     let platform = &call.managed().platform;
-    let made = platform
+    let (_, made) = platform
         .rotate_key(channel, key, rotation.overlap_s * 1000)
         .await?;
     Ok(made.into())

@@ -46,7 +46,7 @@ pub(crate) enum Command {
     /// Make, list and remove channels
     #[command(subcommand)]
     Channel(Channel),
-    /// Make, list and revoke the stream keys of a channel
+    /// Make, list, sign, rotate and revoke the stream keys of a channel
     #[command(subcommand)]
     Key(Key),
     /// Make, list and revoke tokens for the API
@@ -137,6 +137,32 @@ pub(crate) enum Key {
     /// List the stream keys of a channel
     List {
         channel: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Make a key that opens the channel for a time and is stored nowhere
+    #[command(
+        after_help = "It cannot be revoked by itself: `tidewire signing-key revoke` ends all keys and links of a signing key.\n\nExample:\n  tidewire key sign stage --ttl 2h"
+    )]
+    Sign {
+        channel: String,
+        /// How long it opens the channel: 30m, 12h, 7d
+        #[arg(long, value_name = "TIME", value_parser = parse_expiry)]
+        ttl: std::time::Duration,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Make a key in place of another one, which stays valid for a while
+    #[command(
+        after_help = "The new key has the label and the expiry of the old one.\n\nExamples:\n  tidewire key rotate stage tw_4f7x\n  tidewire key rotate stage tw_4f7x --overlap 1h"
+    )]
+    Rotate {
+        channel: String,
+        /// Its id or prefix as `key list` shows them, or the key itself
+        key: String,
+        /// How long the old key stays valid: 30m, 12h, 7d
+        #[arg(long, value_name = "TIME", value_parser = parse_expiry, default_value = "24h")]
+        overlap: std::time::Duration,
         #[command(flatten)]
         json: Json,
     },

@@ -41,6 +41,51 @@ pub(crate) fn run(command: args::Key, loaded: &Loaded, out: &mut Output) -> Resu
                 channel::obs(out, &loaded.config, &secret)
             }
             args::Key::List { channel, json } => list(&platform, &channel, json.json, out).await,
+            args::Key::Sign {
+                channel: name,
+                ttl,
+                json,
+            } => {
+                let expires_at_ms = expiry_ms(ttl);
+                let key = platform.sign_stream_key(&name, expires_at_ms).await?;
+                if json.json {
+                    return out.json(&json!({
+                        "channel": name, "expires_at_ms": expires_at_ms, "stream_key": key.expose(),
+                    }));
+                }
+                let secret = out.tint(Tone::Strong, key.expose());
+                out.line(format!("  Stream key   {secret}"))?;
+                out.line(format!(
+                    "               It opens `{name}` until {}; a broadcast with it ends then.\n",
+                    minute(expires_at_ms)
+                ))?;
+                channel::obs(out, &loaded.config, &secret)
+            }
+            args::Key::Rotate {
+                channel: name,
+                key,
+                overlap,
+                json,
+            } => {
+                let overlap_ms = i64::try_from(overlap.as_millis()).unwrap_or(i64::MAX);
+                let (old, new) = platform.rotate_key(&name, &key, overlap_ms).await?;
+                let secret = new.stream_key.expose();
+                if json.json {
+                    return out.json(&json!({
+                        "id": new.info.id, "channel": name, "label": new.info.label,
+                        "expires_at_ms": new.info.expires_at_ms, "stream_key": secret, "old": old,
+                    }));
+                }
+                let secret = out.tint(Tone::Strong, secret);
+                out.line(format!("  Stream key   {secret}"))?;
+                out.line("               It is shown this once.")?;
+                let end = old.expires_at_ms.map_or_else(String::new, minute);
+                out.line(format!(
+                    "               The old key ({}…) is refused from {end} on; a broadcast with it ends then.\n",
+                    old.prefix
+                ))?;
+                channel::obs(out, &loaded.config, &secret)
+            }
             args::Key::Revoke { channel, key, json } => {
                 let key = platform.revoke_key(&channel, &key).await?;
                 if json.json {

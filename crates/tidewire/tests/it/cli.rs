@@ -17,6 +17,8 @@ fn help() {
         "channel add --help",
         "key --help",
         "key add --help",
+        "key sign --help",
+        "key rotate --help",
         "key revoke --help",
         "token admin --help",
         "token verify --help",
@@ -45,6 +47,7 @@ fn channels_and_keys() {
         "key add stage --label guest --expires 12h",
         "key list stage",
         "key list nowhere",
+        "key rotate stage tw_0",
         "key revoke stage tw_0",
         "channel remove board",
         "channel remove board",
@@ -74,6 +77,10 @@ fn channel_add_json_is_what_scripts_expect() {
     // It can be revoked by itself, and its prefix is all that a list shows.
     let listed = shell.quiet("key list stage --json").stdout;
     assert!(listed.contains(&format!("\"{}\"", &key[..7])) && !listed.contains(key));
+    let rotated = shell.quiet(&format!("key rotate stage {key} --overlap 1h --json"));
+    let rotated: serde_json::Value = serde_json::from_str(&rotated.stdout).unwrap();
+    assert!(rotated["stream_key"].as_str().unwrap().starts_with("tw_") && rotated["label"] == "first key");
+    assert!(rotated["old"]["expires_at_ms"].is_i64() && rotated["expires_at_ms"].is_null());
     let revoked = shell.quiet(&format!("key revoke stage {key} --json"));
     assert_eq!(revoked.code, 0, "{}", revoked.stderr);
     assert!(

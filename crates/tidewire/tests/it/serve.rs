@@ -121,6 +121,23 @@ fn a_revoked_key_ends_its_broadcast_at_once() {
 }
 
 #[test]
+fn a_signed_key_publishes_until_its_signing_key_is_revoked() {
+    let shell = Shell::new();
+    new_key(&shell, "channel add stage");
+    let key = new_key(&shell, "key sign stage --ttl 1h");
+    let server = serve(&shell);
+    let publisher = Publisher::new(&server, &key);
+    wait_for("the broadcast", || {
+        seen(&server, "stage").filter(|(_, stream)| !stream.is_empty())
+    });
+    let keys: serde_json::Value =
+        serde_json::from_str(&shell.quiet("signing-key list --json").stdout).unwrap();
+    let signer = keys[0]["id"].as_str().unwrap();
+    assert_eq!(shell.quiet(&format!("signing-key revoke {signer}")).code, 0);
+    assert!(publisher.last_words().contains("revoked"));
+}
+
+#[test]
 fn a_new_channel_has_no_part_in_a_removed_one_of_its_name() {
     let shell = Shell::new();
     let key = new_key(&shell, "channel add stage --private");
