@@ -62,6 +62,7 @@ pub(crate) fn main(args: &[String]) -> Result<()> {
     std::fs::create_dir_all(&options.data_dir)
         .with_context(|| format!("cannot make the data dir {}", options.data_dir.display()))?;
     let key = stream_key(&binary, &options.data_dir)?;
+    let token = admin_token(&binary, &options.data_dir)?;
 
     let mut server = Background::spawn("tidewire", serve(&binary, &options))?;
     wait_until(&interrupt, &mut server, "the server to answer", || {
@@ -79,7 +80,7 @@ pub(crate) fn main(args: &[String]) -> Result<()> {
             get(options.http, &master) == Some(200)
         })?;
     }
-    print_addresses(&options, &key);
+    print_addresses(&options, &key, &token);
     attend(&interrupt, &options, &key, &mut server, source)
 }
 
@@ -151,13 +152,15 @@ fn attend(
     Ok(())
 }
 
-fn print_addresses(options: &Options, key: &str) {
+fn print_addresses(options: &Options, key: &str, token: &str) {
     let Options { http, rtmp, .. } = options;
     println!(
         "\n  Watch       http://{http}/watch/{CHANNEL}\n\
          \n  OBS         Settings > Stream > Service: Custom\n\
          \x20   Server      rtmp://{rtmp}/live\n\
          \x20   Stream key  {key}\n\
+         \n  Studio      http://{http}/studio\n\
+         \x20   Token       {token}\n\
          \n  HLS         http://{http}/live/{CHANNEL}/master.m3u8\
          \n  DASH        http://{http}/live/{CHANNEL}/manifest.mpd\n\
          \n  s + Enter   {}\
@@ -174,33 +177,50 @@ fn print_addresses(options: &Options, key: &str) {
 /// The demo channel's key. The server keeps only a digest, so the demo keeps its own copy, readable by its owner.
 fn stream_key(binary: &Path, data_dir: &Path) -> Result<String> {
     let file = data_dir.join("demo-stream-key");
-    if let Ok(key) = std::fs::read_to_string(&file)
-        && !key.trim().is_empty()
-        && data_dir_has_channel(binary, data_dir)
-    {
-        return Ok(key.trim().to_owned());
+    let has_channel = data_dir_has_channel(binary, data_dir);
+    if let Some(key) = kept(&file).filter(|_| has_channel) {
+        return Ok(key);
     }
-    let tidewire = |words: &[&str]| output(Command::new(binary).args(words).arg("--data-dir").arg(data_dir));
-    let words: &[&str] = if data_dir_has_channel(binary, data_dir) {
+    let made: &[&str] = if has_channel {
         &["key", "add", CHANNEL, "--json"]
     } else {
         &["channel", "add", CHANNEL, "--json"]
     };
-    let text = tidewire(words)?;
+    make(binary, data_dir, made, "stream_key", &file)
+}
+
+/// The token for the studio, kept like the key.
+fn admin_token(binary: &Path, data_dir: &Path) -> Result<String> {
+    let file = data_dir.join("demo-admin-token");
+    if let Some(token) = kept(&file) {
+        return Ok(token);
+    }
+    let made = ["token", "admin", "--label", "demo", "--json"];
+    make(binary, data_dir, &made, "token", &file)
+}
+
+fn kept(file: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// Runs `tidewire WORDS`, and keeps the secret that stands in its answer as `field`.
+fn make(binary: &Path, data_dir: &Path, words: &[&str], field: &str, file: &Path) -> Result<String> {
+    let text = output(Command::new(binary).args(words).arg("--data-dir").arg(data_dir))?;
     let answer: serde_json::Value = serde_json::from_str(text.trim())
         .with_context(|| format!("`tidewire {}` printed no JSON", words.join(" ")))?;
-    let key = answer["stream_key"]
+    let secret = answer[field]
         .as_str()
-        .context("no `stream_key` in the answer")?
+        .with_context(|| format!("no `{field}` in the answer"))?
         .to_owned();
     let mut out = std::fs::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(&file)?;
-    writeln!(out, "{key}")?;
-    Ok(key)
+        .open(file)?;
+    writeln!(out, "{secret}")?;
+    Ok(secret)
 }
 
 fn data_dir_has_channel(binary: &Path, data_dir: &Path) -> bool {
