@@ -1,5 +1,6 @@
 //! What a publisher that is not on the air keeps, so that it can take over at once: pictures since its last IDR.
 
+use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
 use media::{MediaKind, MediaTime, Micros};
@@ -16,6 +17,8 @@ const PAUSE_US: u64 = 1_000_000;
 /// Bounds of what is kept: a GOP beyond them is not kept, and the take-over waits for the next IDR.
 const BYTES_MAX: usize = 32 << 20;
 const SAMPLES_MAX: usize = 1_200;
+/// Sound that is kept: what lies beside the squeezed pictures, at most.
+const SOUNDS_MAX: usize = 256;
 /// Distance of the pictures that are given late, microseconds: a decoder takes them all, nobody sees them.
 const SQUEEZED_US: i64 = 1_100;
 const MICROSECONDS: NonZeroU32 = match NonZeroU32::new(1_000_000) {
@@ -28,6 +31,8 @@ const MICROSECONDS: NonZeroU32 = match NonZeroU32::new(1_000_000) {
 pub(crate) struct Standby {
     /// From the last IDR on, in decoding order; empty while there was none.
     pictures: Vec<RawSample>,
+    /// The newest sound.
+    sounds: VecDeque<RawSample>,
     bytes: usize,
     /// It has sent without a pause since then.
     steady_since: Option<Micros>,
@@ -41,8 +46,11 @@ impl Standby {
             self.steady_since = Some(now);
         }
         self.last_us = now;
-        // Sound goes on where it is when the take-over comes.
         if raw.kind == MediaKind::Audio {
+            if self.sounds.len() == SOUNDS_MAX {
+                self.sounds.pop_front();
+            }
+            self.sounds.push_back(raw);
             return;
         }
         if raw.is_sync {
@@ -69,12 +77,19 @@ impl Standby {
         self.bytes = 0;
     }
 
-    /// The pictures, close together and ending with the newest one's own time: a stream that continues with them starts
-    /// at an IDR, loses no time and goes on as the publisher sends.
+    /// The pictures, close together and ending with the newest one's own time, and the sound of just that time: a stream
+    /// that continues with them starts at an IDR, loses no time and goes on as the publisher sends.
     pub(crate) fn take(&mut self) -> Vec<RawSample> {
         self.steady_since = None;
         self.bytes = 0;
-        squeeze(std::mem::take(&mut self.pictures))
+        let mut kept = squeeze(std::mem::take(&mut self.pictures));
+        let sounds = std::mem::take(&mut self.sounds);
+        if let Some(begin_us) = kept.first().map(decode_us) {
+            // The picture comes first: where it is put, the sound follows.
+            kept.extend(sounds.into_iter().filter(|sound| decode_us(sound) >= begin_us));
+            kept.sort_by_key(decode_us);
+        }
+        kept
     }
 }
 
@@ -179,6 +194,33 @@ mod tests {
             standby.keep(picture(number * 40, number * 40, false), number as u64 * 40_000);
         }
         assert!(standby.pictures.is_empty(), "a GOP beyond the bound is not kept");
+    }
+
+    #[test]
+    fn sound_beside_the_squeezed_pictures_is_kept() {
+        let mut standby = Standby::default();
+        for number in 0..50_i64 {
+            let at = number * 20;
+            standby.keep(picture(at, at, number == 0), at as u64 * 1000);
+            let sound = RawSample {
+                kind: MediaKind::Audio,
+                ..picture(at + 5, at + 5, true)
+            };
+            standby.keep(sound, at as u64 * 1000);
+        }
+        let kept = standby.take();
+        let sounds: Vec<_> = kept
+            .iter()
+            .filter(|raw| raw.kind == MediaKind::Audio)
+            .map(|raw| raw.pts.micros() / 1000)
+            .collect();
+        // 50 pictures take 54 ms before 980.
+        assert_eq!(sounds, [945, 965, 985]);
+        assert!(kept[0].kind == MediaKind::Video && kept[0].is_sync);
+        assert!(
+            kept.windows(2)
+                .all(|pair| decode_us(&pair[0]) <= decode_us(&pair[1]))
+        );
     }
 
     #[test]

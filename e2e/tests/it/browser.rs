@@ -25,6 +25,23 @@ fn stage(config: &str) -> Stage {
     let key = server.add_channel("test").expect("channel");
     let publisher = ClockPublisher::start(&server.publish_url(&key), Picture::SMALL).expect("ffmpeg");
     server.wait_playable("test").expect("plays");
+    if config == TWO_RUNGS {
+        let has_rung = |view: &Value| {
+            let renditions = view["renditions"].as_array().into_iter().flatten();
+            renditions
+                .filter(|rendition| rendition["kind"] == "video")
+                .count()
+                >= 2
+        };
+        server
+            .wait_channel(
+                "test",
+                std::time::Duration::from_secs(30),
+                "an encoded rung",
+                has_rung,
+            )
+            .expect("ladder");
+    }
     // A viewer comes to a running broadcast.
     std::thread::sleep(std::time::Duration::from_secs(8));
     Stage {
