@@ -56,11 +56,10 @@ fn browser_plays_on_when_the_primary_dies_and_when_it_comes_back() {
     println!("{outcome}\n{report}");
     assert!(outcome.findings.is_empty(), "{outcome}");
     for (path, followed) in &outcome.renditions {
-        assert_eq!(
-            (followed.discontinuities, followed.gaps),
-            (2, 0),
-            "{path}: {outcome}"
-        );
+        assert_eq!(followed.discontinuities, 2, "{path}: {outcome}");
+        // Where the two encoders' keyframes nearly meet, a segment of a picture or two lies between them, and no sound in it.
+        let gaps_max = u64::from(!followed.is_video());
+        assert!(followed.gaps <= gaps_max, "{path}: {outcome}");
     }
     let stopped = report["stalled_ms"].as_u64().expect("stalls were measured");
     assert!(stopped <= STOPPED_MS, "{report}");
